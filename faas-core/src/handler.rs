@@ -1,0 +1,123 @@
+//! In-process functions: [`Handler`], and the [`HandlerRegistry`] that finds one by its name.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+
+use crate::clock::Monotonic;
+use crate::id::InvocationId;
+use crate::invocation::{Attributes, Caller};
+use crate::name::HandlerName;
+use crate::payload::{ContentType, Payload};
+use crate::response::FunctionError;
+use crate::trace::TraceContext;
+
+/// What a handler is told.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct HandlerCall {
+    /// The invocation.
+    pub id: InvocationId,
+    /// Its input.
+    pub payload: Payload,
+    /// When nobody waits any longer.
+    pub deadline: Option<Monotonic>,
+    /// The trace to continue.
+    pub trace: TraceContext,
+    /// Who asks.
+    pub caller: Caller,
+    /// The same for every attempt of one logical request.
+    pub idempotency_key: Option<Arc<str>>,
+    /// HTTP-like metadata.
+    pub attributes: Attributes,
+}
+
+impl From<crate::Invocation> for HandlerCall {
+    fn from(invocation: crate::Invocation) -> Self {
+        let crate::Invocation {
+            id,
+            payload,
+            deadline,
+            trace,
+            caller,
+            idempotency_key,
+            attributes,
+            ..
+        } = invocation;
+        Self {
+            id,
+            payload,
+            deadline,
+            trace,
+            caller,
+            idempotency_key,
+            attributes,
+        }
+    }
+}
+
+/// What a handler answers.
+#[non_exhaustive]
+pub enum HandlerReply {
+    /// All at once.
+    Whole(Payload),
+    /// Over time; an error ends it.
+    Stream(
+        ContentType,
+        BoxStream<'static, Result<Bytes, FunctionError>>,
+    ),
+}
+
+impl fmt::Debug for HandlerReply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(payload) => f.debug_tuple("Whole").field(payload).finish(),
+            Self::Stream(content_type, _) => f.debug_tuple("Stream").field(content_type).finish(),
+        }
+    }
+}
+
+impl From<Payload> for HandlerReply {
+    fn from(payload: Payload) -> Self {
+        Self::Whole(payload)
+    }
+}
+
+/// A function in this process.
+///
+/// # Contract
+/// - `call` may run many times at once; an instance bounds how many.
+/// - Dropping the future cancels the call. A handler that never yields cannot be stopped: its
+///   instance is quarantined and replaced.
+/// - A panic is the function's failure, not the platform's.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait Handler: Send + Sync + 'static {
+    /// Runs the function once.
+    async fn call(&self, call: HandlerCall) -> Result<HandlerReply, FunctionError>;
+}
+
+#[async_trait]
+impl<F, Fut> Handler for F
+where
+    F: Fn(HandlerCall) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = Result<HandlerReply, FunctionError>> + Send + 'static,
+{
+    async fn call(&self, call: HandlerCall) -> Result<HandlerReply, FunctionError> {
+        self(call).await
+    }
+}
+
+/// Finds handlers by name.
+///
+/// # Contract
+/// - `lookup` answers what was registered last, without I/O or waiting.
+/// - A name that nobody registered is `None`; whoever asked answers `Unavailable`.
+#[cfg_attr(feature = "mock", mockall::automock)]
+pub trait HandlerRegistry: Send + Sync + 'static {
+    /// The handler of that name.
+    fn lookup(&self, name: &HandlerName) -> Option<Arc<dyn Handler>>;
+}

@@ -1,0 +1,99 @@
+//! [`Invoker`]: whatever can call a function.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::clock::Monotonic;
+use crate::component::Description;
+use crate::error::Result;
+use crate::function_ref::FunctionRef;
+use crate::invocation::Invocation;
+use crate::response::Response;
+
+/// That a function will be needed soon.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct PrewarmHint {
+    /// Which one.
+    pub function: FunctionRef,
+    /// When, about.
+    pub at: Monotonic,
+    /// How many at once.
+    pub concurrency: u32,
+}
+
+impl PrewarmHint {
+    /// One call of `function` at about `at`.
+    pub fn new(function: FunctionRef, at: Monotonic) -> Self {
+        Self {
+            function,
+            at,
+            concurrency: 1,
+        }
+    }
+}
+
+/// Calls functions. The router implements it; so can a cloud's function service, an HTTP
+/// endpoint, a mock. The workflow layer knows functions by this trait alone.
+///
+/// ```text
+/// WorkflowEngine ──┐
+/// Platform::invoke ┴─▶ Invoker ◀── FunctionRouter, or anything that calls functions
+/// ```
+///
+/// # Contract
+/// - A function that fails is an `Ok` whose trailer says so; `Err` means that the platform failed.
+/// - A response names the invocation that it answers.
+/// - Dropping the future of `invoke`, or the body of its response, cancels the call.
+/// - `prewarm` is a hint: it MUST NOT wait, fail, or promise anything.
+///
+/// # Errors
+/// `NotFound` for an unknown function, `Exhausted` with a retry-after over a bound,
+/// `DeadlineExceeded` after the deadline, `Unavailable` where nothing can run it now.
+///
+/// # Implementing
+/// ```
+/// use faas_core::{Description, Invocation, Invoker, PrewarmHint, Response, Result};
+///
+/// struct Echo;
+///
+/// #[async_trait::async_trait]
+/// impl Invoker for Echo {
+///     async fn invoke(&self, invocation: Invocation) -> Result<Response> {
+///         Ok(Response::success(invocation.id, invocation.payload))
+///     }
+///     fn prewarm(&self, _: PrewarmHint) {}
+///     fn describe(&self) -> Description {
+///         Description::new("Echo")
+///     }
+/// }
+/// ```
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait Invoker: Send + Sync + 'static {
+    /// Calls a function.
+    async fn invoke(&self, invocation: Invocation) -> Result<Response>;
+    /// Says that a function will be needed soon.
+    fn prewarm(&self, hint: PrewarmHint);
+    /// What this is.
+    fn describe(&self) -> Description;
+}
+
+macro_rules! pointer {
+    ($($pointer:ident),*) => {$(
+        #[async_trait]
+        impl<T: Invoker + ?Sized> Invoker for $pointer<T> {
+            async fn invoke(&self, invocation: Invocation) -> Result<Response> {
+                (**self).invoke(invocation).await
+            }
+            fn prewarm(&self, hint: PrewarmHint) {
+                (**self).prewarm(hint);
+            }
+            fn describe(&self) -> Description {
+                (**self).describe()
+            }
+        }
+    )*};
+}
+pointer!(Arc, Box);
