@@ -8,7 +8,7 @@ use crate::table1::TABLE1;
 
 /// The components of the SPEC-RG reference architecture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[allow(missing_docs, reason = "`title` documents each")]
+#[expect(missing_docs, reason = "`title` documents each")]
 pub enum Component {
     R1,
     R2,

@@ -209,6 +209,16 @@ impl Error {
     }
 }
 
+/// Input quoted for a message, cut where it grows beyond what a reader would read: input comes
+/// from outside, and its length must not become ours.
+pub(crate) fn quoted(text: &str) -> String {
+    const LONGEST: usize = 80;
+    match text.char_indices().nth(LONGEST) {
+        None => format!("{text:?}"),
+        Some((end, _)) => format!("{:?}… ({} bytes)", &text[..end], text.len()),
+    }
+}
+
 impl fmt::Display for ErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -280,6 +290,16 @@ mod tests {
         let error = Error::check("deploy", vec!["no name".into(), "no code".into()]).unwrap_err();
         assert_eq!(error.message(), "2 faults: no name; no code");
         assert!(Error::check("deploy", vec![]).is_ok());
+    }
+
+    #[test]
+    fn long_input_is_cut_in_messages() {
+        assert_eq!(quoted("a\n"), r#""a\n""#);
+        let long = quoted(&"ä".repeat(1_000_000));
+        assert!(
+            long.len() < 200 && long.ends_with("(2000000 bytes)"),
+            "{long}"
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, quoted};
 use crate::id::RevisionNumber;
 use crate::name::{AliasName, Name, Namespace};
 
@@ -32,7 +32,11 @@ impl FromStr for Qualifier {
                 Ok(number) if number > 0 => Ok(Self::Revision(RevisionNumber(number))),
                 _ => Err(Error::invalid(
                     "parse qualifier",
-                    format!("revision {text:?} is not a number from 1 to {}", u64::MAX),
+                    format!(
+                        "revision {} is not a number from 1 to {}",
+                        quoted(text),
+                        u64::MAX
+                    ),
                 )),
             };
         }

@@ -89,10 +89,27 @@ impl From<Payload> for HandlerReply {
 /// A function in this process.
 ///
 /// # Contract
-/// - `call` may run many times at once; an instance bounds how many.
-/// - Dropping the future cancels the call. A handler that never yields cannot be stopped: its
-///   instance is quarantined and replaced.
-/// - A panic is the function's failure, not the platform's.
+/// - **concurrent**: `call` may run many times at once; an instance bounds how many.
+/// - **cancellable**: dropping the future cancels the call, and later calls work as before. A
+///   handler that never yields cannot be stopped: its instance is quarantined and replaced.
+///
+/// A panic is the function's failure, not the platform's: whoever calls catches it.
+///
+/// # Implementing
+/// Any `async` closure that takes a [`HandlerCall`] is one. Others run
+/// `handler_conformance!` (feature `conformance`).
+///
+/// ```
+/// use faas_core::{Handler, HandlerCall, HandlerReply, Payload};
+///
+/// fn handler() -> impl Handler {
+///     |call: HandlerCall| async move {
+///         let name: String = call.payload.to_json()?;
+///         Ok(HandlerReply::Whole(Payload::text(format!("Hello, {name}!"))))
+///     }
+/// }
+/// # let _ = handler();
+/// ```
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait Handler: Send + Sync + 'static {
@@ -114,10 +131,26 @@ where
 /// Finds handlers by name.
 ///
 /// # Contract
-/// - `lookup` answers what was registered last, without I/O or waiting.
-/// - A name that nobody registered is `None`; whoever asked answers `Unavailable`.
+/// - **last_wins**: `lookup` answers what was registered last, without I/O or waiting.
+/// - **unknown_is_none**: a name that nobody registered is `None`; whoever asked answers
+///   `Unavailable`.
+///
+/// # Implementing
+/// Run `handler_registry_conformance!` (feature
+/// `conformance`) against it.
 #[cfg_attr(feature = "mock", mockall::automock)]
 pub trait HandlerRegistry: Send + Sync + 'static {
     /// The handler of that name.
     fn lookup(&self, name: &HandlerName) -> Option<Arc<dyn Handler>>;
 }
+
+macro_rules! pointer {
+    ($($pointer:ident),*) => {$(
+        impl<T: HandlerRegistry + ?Sized> HandlerRegistry for $pointer<T> {
+            fn lookup(&self, name: &HandlerName) -> Option<Arc<dyn Handler>> {
+                (**self).lookup(name)
+            }
+        }
+    )*};
+}
+pointer!(Arc, Box);

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Clock;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, quoted};
 
 const COUNT_BITS: u32 = 48;
 const TAG_BITS: u32 = 32;
@@ -69,7 +69,7 @@ macro_rules! ids {
                     .map(Self)
                     .ok_or_else(|| {
                         let message =
-                            format!("{} id {text:?} is not 32 hexadecimal digits", $what);
+                            format!("{} id {} is not 32 hexadecimal digits", $what, quoted(text));
                         Error::invalid("parse id", message)
                     })
             }

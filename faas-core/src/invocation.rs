@@ -36,6 +36,18 @@ impl Attributes {
         list.push((name.into(), value.into()));
     }
 
+    /// All values of that name, in order.
+    pub fn get_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.iter()
+            .filter(move |(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+    }
+
+    /// How many values.
+    pub fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |list| list.len())
+    }
+
     /// All of them, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0
@@ -45,7 +57,23 @@ impl Attributes {
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.iter().next().is_none()
+        self.len() == 0
+    }
+}
+
+impl<N: Into<String>, V: Into<String>> FromIterator<(N, V)> for Attributes {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> Self {
+        let mut attributes = Self::new();
+        attributes.extend(pairs);
+        attributes
+    }
+}
+
+impl<N: Into<String>, V: Into<String>> Extend<(N, V)> for Attributes {
+    fn extend<I: IntoIterator<Item = (N, V)>>(&mut self, pairs: I) {
+        for (name, value) in pairs {
+            self.append(name, value);
+        }
     }
 }
 
@@ -59,13 +87,35 @@ pub struct Caller {
     pub identity: Option<Arc<str>>,
 }
 
+impl Caller {
+    /// A caller whose requests count for `namespace`.
+    pub fn of(namespace: Namespace) -> Self {
+        Self {
+            namespace: Some(namespace),
+            identity: None,
+        }
+    }
+
+    /// Adds who it is.
+    #[must_use]
+    pub fn with_identity(mut self, identity: impl Into<Arc<str>>) -> Self {
+        self.identity = Some(identity.into());
+        self
+    }
+}
+
 /// One request to a function.
 ///
 /// ```
-/// use faas_core::{Invocation, InvocationId, Payload};
+/// use faas_core::{Caller, Invocation, InvocationId, Monotonic, Namespace, Payload};
 ///
-/// let invocation = Invocation::new(InvocationId::from_u128(7), "hello".parse()?, Payload::text("hi"));
+/// let invocation = Invocation::new(InvocationId::from_u128(7), "hello".parse()?, Payload::text("hi"))
+///     .with_deadline(Monotonic::from_nanos(5_000_000_000))
+///     .with_caller(Caller::of(Namespace::new("shop")?))
+///     .with_attribute("accept", "text/plain");
 /// assert_eq!(invocation.function.to_string(), "default/hello");
+/// assert_eq!(invocation.tenant().as_str(), "shop");
+/// assert_eq!(invocation.attributes.get("Accept"), Some("text/plain"));
 /// # Ok::<(), faas_core::Error>(())
 /// ```
 #[derive(Debug, Clone)]
@@ -104,11 +154,80 @@ impl Invocation {
         }
     }
 
+    /// Sets when nobody waits any longer.
+    #[must_use]
+    pub fn with_deadline(mut self, deadline: Monotonic) -> Self {
+        self.deadline = Some(deadline);
+        self
+    }
+
+    /// Sets the trace that it belongs to.
+    #[must_use]
+    pub fn with_trace(mut self, trace: TraceContext) -> Self {
+        self.trace = trace;
+        self
+    }
+
+    /// Sets who asks.
+    #[must_use]
+    pub fn with_caller(mut self, caller: Caller) -> Self {
+        self.caller = caller;
+        self
+    }
+
+    /// Sets what all attempts of one logical request share.
+    #[must_use]
+    pub fn with_idempotency_key(mut self, key: impl Into<Arc<str>>) -> Self {
+        self.idempotency_key = Some(key.into());
+        self
+    }
+
+    /// Replaces the attributes.
+    #[must_use]
+    pub fn with_attributes(mut self, attributes: Attributes) -> Self {
+        self.attributes = attributes;
+        self
+    }
+
+    /// Adds an attribute.
+    #[must_use]
+    pub fn with_attribute(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.attributes.append(name, value);
+        self
+    }
+
     /// The tenant that the request counts for.
     pub fn tenant(&self) -> &Namespace {
         self.caller
             .namespace
             .as_ref()
             .unwrap_or(&self.function.namespace)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attributes_keep_order_and_ignore_case() {
+        let mut all: Attributes = [("Via", "a"), ("x", "1"), ("via", "b")]
+            .into_iter()
+            .collect();
+        assert_eq!(all.get("VIA"), Some("a"));
+        assert_eq!(all.get_all("via").collect::<Vec<_>>(), ["a", "b"]);
+        let before = all.clone();
+        all.append("y", "2");
+        assert_eq!((before.len(), all.len()), (3, 4));
+        assert!(Attributes::new().is_empty());
+    }
+
+    #[test]
+    fn the_tenant_is_the_callers_or_else_the_functions() {
+        let id = InvocationId::from_u128(1);
+        let call = Invocation::new(id, "shop/pay".parse().unwrap(), Payload::empty());
+        assert_eq!(call.tenant().as_str(), "shop");
+        let caller = Caller::of(Namespace::new("web").unwrap()).with_identity("alice");
+        assert_eq!(call.with_caller(caller).tenant().as_str(), "web");
     }
 }

@@ -32,6 +32,13 @@ impl PrewarmHint {
             concurrency: 1,
         }
     }
+
+    /// So many at once.
+    #[must_use]
+    pub fn with_concurrency(mut self, concurrency: u32) -> Self {
+        self.concurrency = concurrency;
+        self
+    }
 }
 
 /// Calls functions. The router implements it; so can a cloud's function service, an HTTP

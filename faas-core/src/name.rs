@@ -6,7 +6,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, quoted};
 
 /// The longest name, in bytes.
 pub const MAX_NAME: usize = 63;
@@ -31,8 +31,17 @@ pub fn fault(text: &str) -> Option<&'static str> {
     }
 }
 
+/// An alias must not read as another qualifier: `latest`, or a revision's number.
+fn alias_fault(text: &str) -> Option<&'static str> {
+    fault(text).or_else(|| match text {
+        "latest" => Some("always means the newest revision"),
+        _ if text.bytes().all(|b| b.is_ascii_digit()) => Some("reads as a revision's number"),
+        _ => None,
+    })
+}
+
 macro_rules! names {
-    ($($(#[$doc:meta])* $name:ident, $what:literal;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident, $what:literal, $fault:ident;)*) => {$(
         $(#[$doc])*
         #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub struct $name(Arc<str>);
@@ -44,10 +53,11 @@ macro_rules! names {
             /// `InvalidArgument` that says what is wrong with it.
             pub fn new(text: impl AsRef<str>) -> Result<Self> {
                 let text = text.as_ref();
-                match fault(text) {
+                match $fault(text) {
                     None => Ok(Self(text.into())),
                     Some(fault) => {
-                        Err(Error::invalid("parse name", format!("{} {text:?} {fault}", $what)))
+                        let message = format!("{} {} {fault}", $what, quoted(text));
+                        Err(Error::invalid("parse name", message))
                     }
                 }
             }
@@ -108,21 +118,22 @@ macro_rules! names {
 
 names! {
     /// The tenant boundary: names, quotas, authorisation.
-    Namespace, "namespace";
+    Namespace, "namespace", fault;
     /// The name of a function or of anything that has no more special name.
-    Name, "name";
-    /// A movable name for a weighted set of revisions.
-    AliasName, "alias";
+    Name, "name", fault;
+    /// A movable name for a weighted set of revisions. Neither `latest` nor all digits, which
+    /// mean something else after the `@` of a [`FunctionRef`](crate::FunctionRef).
+    AliasName, "alias", alias_fault;
     /// A named pair of builder and contract, e.g. `python3`, `provided`, `handler`.
-    RuntimeName, "runtime";
+    RuntimeName, "runtime", fault;
     /// An in-process handler, looked up in a [`HandlerRegistry`](crate::HandlerRegistry).
-    HandlerName, "handler";
+    HandlerName, "handler", fault;
     /// A sandbox hook, registered with whoever starts sandboxes.
-    HookName, "hook";
+    HookName, "hook", fault;
     /// A node of the resource layer.
-    NodeName, "node";
+    NodeName, "node", fault;
     /// A workflow.
-    WorkflowName, "workflow";
+    WorkflowName, "workflow", fault;
 }
 
 impl Namespace {
@@ -163,6 +174,15 @@ mod tests {
             assert!(error.message().contains(why), "{bad}: {error}");
             assert!(error.message().contains("namespace"), "{error}");
         }
+    }
+
+    #[test]
+    fn an_alias_reads_as_no_other_qualifier() {
+        for bad in ["latest", "7", "007"] {
+            assert!(AliasName::new(bad).is_err(), "{bad}");
+            assert!(Name::new(bad).is_ok(), "{bad}");
+        }
+        assert!(AliasName::new("v7").is_ok());
     }
 
     #[test]

@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::str::FromStr;
 
 use bytes::Bytes;
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, quoted};
 
 /// A media type (RFC 9110 §8.3), kept as it came.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -20,20 +21,22 @@ impl ContentType {
     /// `text/plain; charset=utf-8`
     pub const TEXT: Self = Self(Cow::Borrowed("text/plain; charset=utf-8"));
 
-    /// Checks that `text` can stand in a header: visible ASCII with a `/`, at most 255 bytes.
+    /// Checks that `text` is `type/subtype`, with parameters or without, and can stand in a header:
+    /// visible ASCII, at most 255 bytes.
     ///
     /// # Errors
     /// `InvalidArgument` otherwise.
     pub fn new(text: impl Into<Cow<'static, str>>) -> Result<Self> {
         let text = text.into();
         let visible = text.bytes().all(|b| (b' '..=b'~').contains(&b));
-        if visible && text.contains('/') && text.len() <= 255 {
+        let named = essence(&text)
+            .split_once('/')
+            .is_some_and(|(kind, subtype)| is_token(kind) && is_token(subtype));
+        if visible && named && text.len() <= 255 {
             Ok(Self(text))
         } else {
-            Err(Error::invalid(
-                "parse content type",
-                format!("{text:?} is not a media type"),
-            ))
+            let message = format!("{} is not a media type", quoted(&text));
+            Err(Error::invalid("parse content type", message))
         }
     }
 
@@ -44,8 +47,32 @@ impl ContentType {
 
     /// Whether this is JSON, with or without parameters or a `+json` suffix.
     pub fn is_json(&self) -> bool {
-        let essence = self.0.split(';').next().unwrap_or_default().trim();
-        essence.eq_ignore_ascii_case("application/json") || essence.ends_with("+json")
+        let essence = essence(&self.0).to_ascii_lowercase();
+        essence == "application/json" || essence.ends_with("+json")
+    }
+}
+
+/// The media type without its parameters.
+fn essence(text: &str) -> &str {
+    text.split(';').next().unwrap_or_default().trim()
+}
+
+/// A token of RFC 9110 §5.6.2.
+fn is_token(text: &str) -> bool {
+    let symbol = |b: u8| b"!#$%&'*+-.^_`|~".contains(&b);
+    !text.is_empty() && text.bytes().all(|b| b.is_ascii_alphanumeric() || symbol(b))
+}
+
+impl FromStr for ContentType {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        Self::new(text.to_owned())
+    }
+}
+
+impl fmt::Display for ContentType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
     }
 }
 
@@ -118,6 +145,17 @@ impl Payload {
         })
     }
 
+    /// The bytes read as UTF-8 text, whatever their content type.
+    ///
+    /// # Errors
+    /// `InvalidArgument` if they are not UTF-8.
+    pub fn to_text(&self) -> Result<&str> {
+        std::str::from_utf8(&self.bytes).map_err(|error| {
+            let message = format!("{} bytes are not UTF-8: {error}", self.len());
+            Error::invalid("decode payload", message).with_source(error)
+        })
+    }
+
     /// The bytes.
     pub fn as_bytes(&self) -> &Bytes {
         &self.bytes
@@ -158,5 +196,88 @@ impl fmt::Debug for Payload {
             self.bytes.len(),
             self.content_type
         )
+    }
+}
+
+macro_rules! conversions {
+    ($($from:ty => $make:ident;)*) => {$(
+        impl From<$from> for Payload {
+            fn from(value: $from) -> Self {
+                Self::$make(value)
+            }
+        }
+    )*};
+}
+conversions! {
+    Bytes => bytes;
+    Vec<u8> => bytes;
+    String => text;
+    &str => text;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_clone_shares_the_bytes() {
+        let payload = Payload::bytes(vec![7; 1024]);
+        let copy = payload.clone();
+        assert_eq!(payload.as_bytes().as_ptr(), copy.as_bytes().as_ptr());
+    }
+
+    #[test]
+    fn bytes_of_another_shape_are_refused_with_the_reason() {
+        let error = Payload::text("x").to_json::<u8>().unwrap_err();
+        assert_eq!(error.kind(), crate::ErrorKind::InvalidArgument);
+        assert!(error.message().contains("1 bytes of text/plain"), "{error}");
+        assert!(Payload::bytes(vec![0xff]).to_text().is_err());
+        assert_eq!(Payload::from("grüß").to_text().unwrap(), "grüß");
+    }
+
+    #[test]
+    fn only_media_types_are_content_types() {
+        for good in ["text/html", "application/ld+JSON; charset=utf-8", "*/*"] {
+            assert!(good.parse::<ContentType>().is_ok(), "{good}");
+        }
+        let long = format!("a/{}", "b".repeat(254));
+        for bad in [
+            "",
+            "/",
+            "a/",
+            "/b",
+            "a b/c",
+            "text",
+            ";a/b",
+            "a/b\r\nx: y",
+            "ä/b",
+            &long,
+        ] {
+            assert!(bad.parse::<ContentType>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn json_is_known_by_its_essence() {
+        for json in ["application/json", "Application/JSON ; q=1", "a/b+JSON"] {
+            assert!(json.parse::<ContentType>().unwrap().is_json(), "{json}");
+        }
+        assert!(!ContentType::TEXT.is_json());
+    }
+
+    proptest! {
+        #[test]
+        fn no_content_type_panics_and_good_ones_come_back(text in ".{0,300}") {
+            if let Ok(parsed) = text.parse::<ContentType>() {
+                prop_assert_eq!(parsed.to_string(), text);
+            }
+        }
+
+        #[test]
+        fn json_round_trips(value: Vec<(u64, String)>) {
+            let payload = Payload::json(&value).unwrap();
+            prop_assert_eq!(payload.to_json::<Vec<(u64, String)>>().unwrap(), value);
+        }
     }
 }

@@ -24,24 +24,24 @@ pub struct ByteSize(pub u64);
 impl Millicpu {
     /// Whole processors.
     pub const fn cores(cores: u64) -> Self {
-        Self(cores * 1000)
+        Self(cores.saturating_mul(1000))
     }
 }
 
 impl ByteSize {
     /// 2¹⁰ bytes each.
     pub const fn kib(n: u64) -> Self {
-        Self(n << 10)
+        Self(n.saturating_mul(1 << 10))
     }
 
     /// 2²⁰ bytes each.
     pub const fn mib(n: u64) -> Self {
-        Self(n << 20)
+        Self(n.saturating_mul(1 << 20))
     }
 
     /// 2³⁰ bytes each.
     pub const fn gib(n: u64) -> Self {
-        Self(n << 30)
+        Self(n.saturating_mul(1 << 30))
     }
 }
 

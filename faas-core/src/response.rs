@@ -62,6 +62,8 @@ impl FunctionError {
     pub const RESPONSE_TOO_LARGE: &'static str = "Function.ResponseTooLarge";
     /// The input is not what the function takes.
     pub const INPUT: &'static str = "Function.Input";
+    /// Something that the function asked of the platform failed.
+    pub const PLATFORM: &'static str = "Function.Platform";
 
     /// An error of the function with a name and a text.
     pub fn new(kind: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Self {
@@ -70,6 +72,25 @@ impl FunctionError {
             message: message.into(),
             details: None,
         }
+    }
+
+    /// Adds whatever else the function said.
+    #[must_use]
+    pub fn with_details(mut self, details: impl Into<String>) -> Self {
+        self.details = Some(details.into());
+        self
+    }
+}
+
+/// So that a handler can use `?` on what it asks of the platform's types: a wrong input is
+/// [`INPUT`](FunctionError::INPUT), all else [`PLATFORM`](FunctionError::PLATFORM).
+impl From<crate::Error> for FunctionError {
+    fn from(error: crate::Error) -> Self {
+        let kind = match error.kind() {
+            crate::ErrorKind::InvalidArgument => Self::INPUT,
+            _ => Self::PLATFORM,
+        };
+        Self::new(kind, error.to_string())
     }
 }
 
@@ -175,7 +196,9 @@ impl Timeline {
 
     /// From the door to the end: route, queue and run (the others lie within the queue).
     pub fn total(&self) -> Duration {
-        self[Phase::Route] + self[Phase::Queue] + self[Phase::Run]
+        self[Phase::Route]
+            .saturating_add(self[Phase::Queue])
+            .saturating_add(self[Phase::Run])
     }
 }
 
@@ -312,5 +335,36 @@ impl Completed {
             Outcome::Success => Ok(self.payload),
             Outcome::Failure(error) => Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_timeline_counts_the_phases_of_a_cold_start_once() {
+        let mut timeline = Timeline::default();
+        for (phase, millis) in [(Phase::Route, 1), (Phase::Queue, 20), (Phase::Start, 15)] {
+            timeline[phase] = Duration::from_millis(millis);
+        }
+        timeline[Phase::Run] = Duration::from_millis(4);
+        assert_eq!(timeline.total(), Duration::from_millis(25));
+        assert_eq!(
+            timeline.to_string(),
+            "25.0ms: route 1.0ms, queue 20.0ms, start 15.0ms, run 4.0ms"
+        );
+        timeline[Phase::Run] = Duration::MAX;
+        assert_eq!(timeline.total(), Duration::MAX);
+    }
+
+    #[test]
+    fn every_phase_has_a_place_of_its_own() {
+        let mut timeline = Timeline::default();
+        for (index, phase) in Phase::ALL.into_iter().enumerate() {
+            timeline[phase] = Duration::from_secs(index as u64 + 1);
+        }
+        let seen: Vec<_> = timeline.phases().map(|(_, time)| time.as_secs()).collect();
+        assert_eq!(seen, (1..=9).collect::<Vec<_>>());
     }
 }

@@ -105,15 +105,29 @@ impl Scan {
             reverse: false,
         }
     }
+
+    /// In pages of at most `limit` entries.
+    #[must_use]
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// From the end of the range to its beginning.
+    #[must_use]
+    pub fn reversed(mut self) -> Self {
+        self.reverse = true;
+        self
+    }
 }
 
 /// What a scan found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Page {
     /// The entries, in the order asked for.
     pub entries: Vec<Entry>,
-    /// The revision of the space that the page shows, if the space is watched: a watch from here
-    /// misses nothing.
+    /// The revision of the space that the page shows: a watch from here misses nothing. Zero if
+    /// the space is unwatched.
     pub revision: Revision,
     /// Whether the range holds more.
     pub more: bool,
@@ -139,9 +153,9 @@ pub struct Change {
 ///                                 Store  ◀── memory, SQLite, PostgreSQL, … yours
 /// ```
 ///
-/// Keys live in [`Space`]s. A space is declared watched or not by its name's type: revisions and
-/// the order of a watch are promised per watched space; an unwatched one promises nothing across
-/// keys, so that a server database need not serialise it.
+/// Keys live in [`Space`]s. A space is declared watched or not where its name is written down, and
+/// everywhere alike: revisions and the order of a watch are promised per watched space; an
+/// unwatched one promises nothing across keys, so that a server database need not serialise it.
 ///
 /// # Contract
 /// - **atomic**: a batch happens as a whole or not at all; its preconditions are judged at the
@@ -154,22 +168,28 @@ pub struct Change {
 ///   deletion.
 /// - **ordered_scan**: a scan answers keys in byte order (or its reverse), within the range, at
 ///   most `limit`, and says whether there is more.
-/// - **revisions_rise**: each commit that changes a watched space raises its revision.
+/// - **revisions_rise**: each commit that changes a watched space raises its revision; reads, and
+///   commits that only check or delete what is not there, leave it.
 /// - **gap_free_watch**: a watch from revision N delivers every later change under its prefix once
-///   and in order, or fails with `Compacted`.
-/// - **no_uncertain_reads**: reads and watches never show what could still be lost.
+///   and in order, or fails with `Compacted`. N may be any revision that a commit or a scan
+///   answered, or zero; changes of one commit come together.
+/// - **no_uncertain_reads**: reads and watches never show what could still be lost, and what an
+///   acknowledged commit did is seen by every read that begins after the acknowledgement.
 /// - **spaces_apart**: equal keys in two spaces are two keys.
 /// - **limits**: a batch over `limits()` is refused with `InvalidArgument` and changes nothing; so
 ///   is one that names a key twice.
 /// - **outcome**: after an ambiguous error, `outcome` of the batch's id tells what came of it, for
-///   at least ten minutes.
+///   at least ten minutes: `Committed` if and only if it happened; `Aborted` only if it did not
+///   and never will.
 ///
 /// # Errors
 /// `Conflict` (safe: read and try again), `InvalidArgument`, `Unavailable` (safe if nothing was
-/// submitted, else ambiguous), `Compacted` from a watch.
+/// submitted, else ambiguous), `Compacted` from a watch; `InvalidArgument` from a watch of an
+/// unwatched space.
 ///
 /// # Implementing
-/// Run `faas_core::store::conformance` against it; `MemoryStore` is the example to read.
+/// Run `store_conformance!` (feature `conformance`) against it;
+/// [`MemoryStore`] is the example to read.
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait Store: Send + Sync + fmt::Debug + 'static {
@@ -179,7 +199,9 @@ pub trait Store: Send + Sync + fmt::Debug + 'static {
     async fn scan(&self, scan: Scan) -> Result<Page>;
     /// Changes several keys at once. See the contract: the call submits, the future only waits.
     fn commit(&self, batch: Batch) -> BoxFuture<'static, Result<Committed>>;
-    /// The changes under `prefix` after `after`, for ever. An error ends the stream.
+    /// The changes under `prefix` after `after`, for ever; those made before they are read are not
+    /// lost. An error ends the stream: after `Compacted` scan again, and watch from the page's
+    /// revision.
     fn watch(
         &self,
         space: &Space,

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, quoted};
 
 /// Which trace an invocation belongs to. Zero ids mean that there is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
@@ -43,7 +43,7 @@ impl FromStr for TraceContext {
         let bad = || {
             Error::invalid(
                 "parse traceparent",
-                format!("{text:?} is not a traceparent"),
+                format!("{} is not a traceparent", quoted(text)),
             )
         };
         let hex = |part: &str, len: usize| {
@@ -81,6 +81,13 @@ mod tests {
             EXAMPLE.parse::<TraceContext>().unwrap().to_string(),
             EXAMPLE
         );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_panics(text in "[0-9a-f-]{0,70}|.{0,80}") {
+            let _ = text.parse::<TraceContext>();
+        }
     }
 
     #[test]

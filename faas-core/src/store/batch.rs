@@ -1,6 +1,6 @@
 //! [`Batch`]: several changes that happen as one.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -84,7 +84,19 @@ pub enum Effect {
     Check,
 }
 
+impl Effect {
+    fn value_bytes(&self) -> usize {
+        match self {
+            Self::Put(value) => value.len(),
+            Self::Delete | Self::Check => 0,
+        }
+    }
+}
+
 /// Several changes that happen as one.
+///
+/// A batch is submitted once: its id names that one submission. To try again (after a conflict,
+/// say), submit [`again`](Batch::again), which has an id of its own.
 ///
 /// ```
 /// use faas_core::store::{Batch, Key, Precondition, Space};
@@ -113,6 +125,15 @@ impl Batch {
         Self {
             id: BatchId::unique(),
             operations: Vec::new(),
+        }
+    }
+
+    /// A batch that does the same under a new id: what to submit when trying again.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self {
+            id: BatchId::unique(),
+            operations: self.operations.clone(),
         }
     }
 
@@ -171,40 +192,37 @@ impl Batch {
     /// `InvalidArgument` with every fault: over a limit, or one key twice.
     pub fn validate(&self, limits: Limits) -> Result<()> {
         let mut faults = Vec::new();
-        let mut over = |what: String, is: usize, limit: usize| {
+        // Positions, not keys, name the culprits: an oversized key must not fill the message.
+        let mut over = |is: usize, limit: usize, what: &dyn fmt::Display| {
             if is > limit {
-                faults.push(format!("{what} {is}, the limit is {limit}"));
+                faults.push(format!("{what}: {is}, the limit is {limit}"));
             }
         };
-        over(
-            "operations:".into(),
-            self.operations.len(),
-            limits.operations,
-        );
-        let mut bytes = 0;
-        for operation in &self.operations {
-            let value = match &operation.effect {
-                Effect::Put(value) => value.len(),
-                Effect::Delete | Effect::Check => 0,
-            };
+        over(self.operations.len(), limits.operations, &"operations");
+        let mut all = 0usize;
+        for (index, operation) in self.operations.iter().enumerate() {
+            let value = operation.effect.value_bytes();
             let key = operation.key.as_bytes().len();
-            bytes += key + value;
+            all = all.saturating_add(key).saturating_add(value);
             over(
-                format!("bytes of the value of {:?}:", operation.key),
                 value,
                 limits.value_bytes,
+                &format_args!("bytes of the value of operation {index}"),
             );
             over(
-                format!("bytes of the key {:?}:", operation.key),
                 key,
                 limits.key_bytes,
+                &format_args!("bytes of the key of operation {index}"),
             );
         }
-        over("bytes in all:".into(), bytes, limits.batch_bytes);
-        let mut seen = BTreeSet::new();
-        for Operation { space, key, .. } in &self.operations {
-            if !seen.insert((space.name(), key)) {
-                faults.push(format!("{key:?} of space {} is named twice", space.name()));
+        over(all, limits.batch_bytes, &"bytes in all");
+        let mut seen = BTreeMap::new();
+        for (index, Operation { space, key, .. }) in self.operations.iter().enumerate() {
+            if let Some(first) = seen.insert((space.name(), key), index) {
+                faults.push(format!(
+                    "operations {first} and {index} name the same key of space {}",
+                    space.name()
+                ));
             }
         }
         Error::check("commit", faults)
@@ -240,4 +258,43 @@ pub enum BatchOutcome {
     Aborted,
     /// It is unknown: too long ago, or still under way.
     Unknown,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SPACE: Space = Space::watched("batch");
+    const SMALL: Limits = Limits {
+        operations: 2,
+        batch_bytes: 12,
+        value_bytes: 4,
+        key_bytes: 4,
+    };
+
+    #[test]
+    fn every_fault_is_reported_at_once() {
+        let batch = Batch::new()
+            .put(SPACE, Key::new("long-key"), "long value", Precondition::Any)
+            .delete(SPACE, Key::new("b"), Precondition::Any)
+            .check(SPACE, Key::new("b"), Precondition::Absent);
+        let error = batch.validate(SMALL).unwrap_err();
+        assert!(error.message().starts_with("5 faults"), "{error}");
+    }
+
+    #[test]
+    fn what_fits_exactly_is_accepted() {
+        let batch = Batch::new()
+            .put(SPACE, Key::new("abc"), "1234", Precondition::Any)
+            .put(SPACE, Key::new("d"), "12", Precondition::Any);
+        assert!(batch.validate(SMALL).is_ok());
+    }
+
+    #[test]
+    fn trying_again_is_another_submission() {
+        let batch = Batch::new().delete(SPACE, Key::new("a"), Precondition::Present);
+        let again = batch.again();
+        assert_ne!(batch.id(), again.id());
+        assert_eq!(batch.operations(), again.operations());
+    }
 }

@@ -19,6 +19,8 @@ use crate::error::{Error, Result};
 
 /// How many changes of a watched space are kept for watches that come late.
 const KEPT_CHANGES: usize = 65_536;
+/// How many bytes of changed keys and values a watched space keeps for them.
+const KEPT_BYTES: usize = 64 << 20;
 /// How many outcomes of batches are kept.
 const KEPT_OUTCOMES: usize = 65_536;
 /// How many changes a watch takes at a time.
@@ -27,7 +29,26 @@ const WATCH_PAGE: usize = 256;
 /// A [`Store`] in the memory of this process; a clone is the same store.
 ///
 /// A commit is one short critical section, so a batch has happened when `commit` returns and its
-/// future only carries the answer.
+/// future only carries the answer. None of its errors is ambiguous; who drops that future can
+/// still ask for the outcomes of the last 65,536 batches.
+///
+/// Of each watched space it keeps the last 65,536 changes, 64 MiB of them at most, for watches
+/// that begin in the past.
+///
+/// ```
+/// use faas_core::store::{Batch, Key, MemoryStore, Precondition, Space, Store};
+///
+/// const BOOKS: Space = Space::watched("books");
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> faas_core::Result<()> {
+/// let store = MemoryStore::new();
+/// let batch = Batch::new().put(BOOKS, Key::new("dune"), "Herbert", Precondition::Absent);
+/// store.commit(batch).await?;
+/// let entry = store.get(&BOOKS, &Key::new("dune")).await?;
+/// assert_eq!(entry.map(|entry| entry.value).as_deref(), Some(&b"Herbert"[..]));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct MemoryStore(Arc<Mutex<State>>);
 
@@ -43,6 +64,7 @@ struct State {
 struct Shelf {
     entries: BTreeMap<Key, (Bytes, Version)>,
     changes: VecDeque<Change>,
+    changed_bytes: usize,
     compacted: Revision,
     revision: watch::Sender<Revision>,
 }
@@ -130,7 +152,7 @@ impl State {
                 committed.revisions.push((space, next));
                 next
             });
-            shelf.changes.push_back(Change {
+            shelf.record(Change {
                 revision,
                 key,
                 value,
@@ -161,41 +183,93 @@ fn conflict(operation: &super::Operation, present: bool) -> Error {
     Error::conflict("commit", message)
 }
 
+fn entry((key, (value, version)): (&Key, &(Bytes, Version))) -> Entry {
+    Entry {
+        key: key.clone(),
+        value: value.clone(),
+        version: *version,
+    }
+}
+
+/// What keeping a change costs, near enough.
+fn size(change: &Change) -> usize {
+    let value = change.value.as_ref().map_or(0, |(value, _)| value.len());
+    change.key.as_bytes().len() + value
+}
+
 impl Shelf {
+    fn page(
+        &self,
+        Scan {
+            range,
+            limit,
+            reverse,
+            ..
+        }: Scan,
+    ) -> Page {
+        let revision = *self.revision.borrow();
+        // `BTreeMap::range` panics on a range that ends before it begins.
+        if range.end.as_ref().is_some_and(|end| *end <= range.start) {
+            return Page {
+                revision,
+                ..Page::default()
+            };
+        }
+        let end = range.end.map_or(Bound::Unbounded, Bound::Excluded);
+        let found = self.entries.range((Bound::Included(range.start), end));
+        // One more than asked for tells whether there is more.
+        let wanted = limit.saturating_add(1);
+        let mut entries: Vec<Entry> = if reverse {
+            found.rev().take(wanted).map(entry).collect()
+        } else {
+            found.take(wanted).map(entry).collect()
+        };
+        let more = entries.len() > limit;
+        entries.truncate(limit);
+        Page {
+            entries,
+            revision,
+            more,
+        }
+    }
+
+    fn record(&mut self, change: Change) {
+        self.changed_bytes += size(&change);
+        self.changes.push_back(change);
+    }
+
     fn compact(&mut self, revision: Revision) {
         self.compacted = self.compacted.max(revision.min(*self.revision.borrow()));
-        while self
-            .changes
-            .front()
-            .is_some_and(|change| change.revision <= self.compacted)
+        self.drop_compacted();
+    }
+
+    fn drop_compacted(&mut self) {
+        while let Some(change) = self.changes.front()
+            && change.revision <= self.compacted
         {
+            self.changed_bytes -= size(change);
             self.changes.pop_front();
         }
     }
 
-    /// Drops the oldest commits over the bound, each as a whole.
+    /// Drops the oldest commits over the bounds, each as a whole.
     fn trim(&mut self) {
-        if self.changes.len() > KEPT_CHANGES {
-            let surplus = self.changes.len() - KEPT_CHANGES;
-            let revision = self.changes[surplus - 1].revision;
-            self.compacted = revision;
-            while self
-                .changes
-                .front()
-                .is_some_and(|change| change.revision <= revision)
-            {
-                self.changes.pop_front();
-            }
+        while self.changes.len() > KEPT_CHANGES || self.changed_bytes > KEPT_BYTES {
+            let Some(oldest) = self.changes.front() else {
+                return;
+            };
+            self.compacted = oldest.revision;
+            self.drop_compacted();
         }
     }
 
-    /// The next changes after the first `skip` of revision `after`'s successor… in order.
+    /// The next changes under `prefix` that came after revision `after`, about `WATCH_PAGE` of
+    /// them but never half a commit; and the revision up to which the space has now been read.
     fn changes_after(&self, after: Revision, prefix: &Key) -> Result<(Vec<Change>, Revision)> {
         if after < self.compacted {
             let message = format!(
-                "changes after revision {} are gone; the oldest kept is {}",
-                after.0,
-                self.compacted.0 + 1
+                "changes after revision {} are gone; a watch can begin at revision {}",
+                after.0, self.compacted.0
             );
             return Err(Error::compacted("watch", message));
         }
@@ -224,73 +298,26 @@ impl Store for MemoryStore {
         let found = state
             .spaces
             .get(space)
-            .and_then(|shelf| shelf.entries.get(key));
-        Ok(found.map(|(value, version)| Entry {
-            key: key.clone(),
-            value: value.clone(),
-            version: *version,
-        }))
+            .and_then(|shelf| shelf.entries.get_key_value(key));
+        Ok(found.map(entry))
     }
 
     async fn scan(&self, scan: Scan) -> Result<Page> {
         let state = self.lock();
-        let Some(shelf) = state.spaces.get(&scan.space) else {
-            return Ok(Page {
-                entries: Vec::new(),
-                revision: Revision(0),
-                more: false,
-            });
-        };
-        let revision = *shelf.revision.borrow();
-        if scan
-            .range
-            .end
-            .as_ref()
-            .is_some_and(|end| *end <= scan.range.start)
-        {
-            return Ok(Page {
-                entries: Vec::new(),
-                revision,
-                more: false,
-            });
-        }
-        let end = scan.range.end.map_or(Bound::Unbounded, Bound::Excluded);
-        let range = shelf
-            .entries
-            .range((Bound::Included(scan.range.start), end));
-        let entry = |(key, (value, version)): (&Key, &(Bytes, Version))| Entry {
-            key: key.clone(),
-            value: value.clone(),
-            version: *version,
-        };
-        // One more than asked for tells whether there is more.
-        let wanted = scan.limit.saturating_add(1);
-        let mut entries: Vec<Entry> = if scan.reverse {
-            range.rev().take(wanted).map(entry).collect()
-        } else {
-            range.take(wanted).map(entry).collect()
-        };
-        let more = entries.len() > scan.limit;
-        entries.truncate(scan.limit);
-        Ok(Page {
-            entries,
-            revision,
-            more,
-        })
+        let shelf = state.spaces.get(&scan.space);
+        Ok(shelf.map_or_else(Page::default, |shelf| shelf.page(scan)))
     }
 
     fn commit(&self, batch: Batch) -> BoxFuture<'static, Result<Committed>> {
         let id = batch.id();
-        let result = batch.validate(self.limits()).and_then(|()| {
-            let mut state = self.lock();
-            let result = state.commit(batch);
-            let outcome = match &result {
-                Ok(committed) => BatchOutcome::Committed(committed.clone()),
-                Err(_) => BatchOutcome::Aborted,
-            };
-            state.remember(id, outcome);
-            result
-        });
+        let valid = batch.validate(self.limits());
+        let mut state = self.lock();
+        let result = valid.and_then(|()| state.commit(batch));
+        let outcome = match &result {
+            Ok(committed) => BatchOutcome::Committed(committed.clone()),
+            Err(_) => BatchOutcome::Aborted,
+        };
+        state.remember(id, outcome);
         futures::future::ready(result).boxed()
     }
 
