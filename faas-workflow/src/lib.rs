@@ -1,1 +1,22 @@
-//! The workflow layer.
+//! The workflow layer: W1 [`WorkflowRegistry`], W2 [`WorkflowEngine`], W3 [`WorkflowScheduler`],
+//! W4 [`WorkflowExecutionStore`], and the Rust [`builder`]. It drives anything that implements
+//! [`Invoker`](faas_core::Invoker).
+
+pub mod builder;
+pub mod execution_store;
+pub mod history;
+pub mod program;
+pub mod registry;
+pub mod scheduler;
+
+pub use builder::{Expression, Fallback, RetryRule, RustBuilder, WorkflowBuilder};
+pub use execution_store::{
+    ExecutionHead, ExecutionName, ExecutionStatus, StoreExecutionStore, WorkflowExecutionStore,
+};
+pub use history::{HistoryCursor, HistoryPage, HistoryQuery, HistoryRecord};
+pub use program::{Data, Ending, Program, Signal, TaskError};
+pub use registry::{
+    CompiledWorkflow, Definition, Language, RegisterWorkflow, StoreWorkflowRegistry, WorkflowInfo,
+    WorkflowRef, WorkflowRegistry, WorkflowVersion,
+};
+pub use scheduler::{Eager, WorkflowScheduler};

@@ -1,0 +1,147 @@
+//! [`TaskGraph`]: the program that the builder's definitions compile to.
+
+use std::collections::{BTreeMap, HashMap};
+
+use faas_core::encoding::Stored;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::turn::Turn;
+use super::{Expression, GraphDefinition, Limits, TaskDefinition, validate};
+use crate::history::HistoryRecord;
+use crate::program::{
+    Beginning, Command, Data, DefinitionDigest, ProgramEvent, TaskNumber, TimerNumber, TypedProgram,
+};
+use crate::registry::DefinitionFaults;
+
+/// A graph of tasks: each runs as soon as all that it depends on has a result.
+#[derive(Debug)]
+pub struct TaskGraph {
+    digest: DefinitionDigest,
+    pub(super) tasks: Vec<TaskDefinition>,
+    pub(super) output: Expression,
+    pub(super) index: HashMap<String, usize>,
+    pub(super) dependents: Vec<Vec<usize>>,
+    dependencies: Vec<usize>,
+    pub(super) limits: Limits,
+}
+
+impl TaskGraph {
+    /// Validates and compiles.
+    ///
+    /// # Errors
+    /// Every fault: unknown or duplicate names, cycles, bad pointers, limits.
+    pub fn new(
+        graph: GraphDefinition,
+        digest: DefinitionDigest,
+        limits: Limits,
+    ) -> Result<Self, DefinitionFaults> {
+        let faults = validate::faults(&graph, limits);
+        if !faults.is_empty() {
+            return Err(DefinitionFaults(faults));
+        }
+        let dependencies = validate::dependencies(&graph);
+        let mut dependents = vec![Vec::new(); graph.tasks.len()];
+        for (task, needed) in dependencies.iter().enumerate() {
+            needed
+                .iter()
+                .for_each(|&needed| dependents[needed].push(task));
+        }
+        let names = graph.tasks.iter().enumerate();
+        Ok(Self {
+            digest,
+            index: names.map(|(i, task)| (task.name.to_string(), i)).collect(),
+            tasks: graph.tasks,
+            output: graph.output,
+            dependents,
+            dependencies: dependencies.iter().map(|needed| needed.len()).collect(),
+            limits,
+        })
+    }
+}
+
+/// Where an execution of a [`TaskGraph`] stands.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct GraphState {
+    pub(super) input: Data,
+    pub(super) steps: Vec<Step>,
+    pub(super) unfinished: usize,
+    pub(super) calls: BTreeMap<TaskNumber, Call>,
+    pub(super) timers: BTreeMap<TimerNumber, Call>,
+    pub(super) last_number: u64,
+    pub(super) last_record: u64,
+    pub(super) ended: bool,
+}
+
+impl Stored for GraphState {
+    const KIND: &'static str = "task-graph-state";
+    const VERSION: u32 = 1;
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Step {
+    Waiting { missing: usize },
+    Calling,
+    Mapping(Mapping),
+    Done(Data),
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Mapping {
+    pub(super) items: Data,
+    pub(super) next: usize,
+    pub(super) results: Vec<Option<Data>>,
+    pub(super) done: usize,
+}
+
+/// One logical call, across its attempts.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Call {
+    pub(super) step: usize,
+    pub(super) item: Option<usize>,
+    /// The first attempt that shares the idempotency key.
+    pub(super) first: Option<TaskNumber>,
+    /// Retries so far, by rule; the last is the platform's own.
+    pub(super) retries: Vec<u32>,
+    /// The catch rule whose function is called, and the error that it caught.
+    pub(super) handler: Option<(usize, Value)>,
+}
+
+impl TypedProgram for TaskGraph {
+    type State = GraphState;
+
+    fn digest(&self) -> DefinitionDigest {
+        self.digest.clone()
+    }
+
+    fn begin(&self, beginning: Beginning) -> (GraphState, Vec<Command>, Vec<HistoryRecord>) {
+        let steps = self
+            .dependencies
+            .iter()
+            .map(|&missing| Step::Waiting { missing });
+        let state = GraphState {
+            input: beginning.input,
+            steps: steps.collect(),
+            unfinished: self.tasks.len(),
+            calls: BTreeMap::new(),
+            timers: BTreeMap::new(),
+            last_number: 0,
+            last_record: 0,
+            ended: false,
+        };
+        let free = (0..self.tasks.len()).filter(|&task| self.dependencies[task] == 0);
+        let mut turn = Turn::new(self, state, beginning.at, beginning.entropy);
+        turn.begin(free);
+        turn.finish()
+    }
+
+    fn step(
+        &self,
+        state: GraphState,
+        event: ProgramEvent,
+    ) -> (GraphState, Vec<Command>, Vec<HistoryRecord>) {
+        let mut turn = Turn::new(self, state, event.at, event.entropy);
+        turn.event(event.kind);
+        turn.finish()
+    }
+}

@@ -1,0 +1,134 @@
+//! W2 [`WorkflowEngine`]: runs workflows.
+
+pub mod core;
+pub mod durable;
+
+#[cfg(feature = "conformance")]
+pub mod conformance;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use faas_core::{Caller, Description, ExecutionId, Result, TraceContext};
+use serde_json::Value;
+
+use crate::execution_store::{ExecutionFilter, ExecutionHead, ExecutionName, ExecutionPage};
+use crate::history::{HistoryPage, HistoryQuery};
+use crate::program::{Data, Signal};
+use crate::registry::WorkflowRef;
+
+pub use durable::{DurableEngine, EngineOptions};
+
+/// What to start.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct StartExecution {
+    /// Which workflow; its newest version unless it names one.
+    pub workflow: WorkflowRef,
+    /// Under which name: starting twice under one name is starting once.
+    pub name: ExecutionName,
+    /// What it is given.
+    pub input: Data,
+    /// Who starts it.
+    pub caller: Caller,
+    /// The trace that it belongs to.
+    pub trace: TraceContext,
+}
+
+impl StartExecution {
+    /// A start of `workflow` under `name`.
+    pub fn new(workflow: WorkflowRef, name: ExecutionName, input: Value) -> Self {
+        Self {
+            workflow,
+            name,
+            input: Arc::new(input),
+            caller: Caller::default(),
+            trace: TraceContext::default(),
+        }
+    }
+}
+
+/// W2: runs workflows, and goes on with them after a crash.
+///
+/// ```text
+/// WorkflowRegistry ─ Program ─▶ WorkflowEngine ─ one append a turn ─▶ WorkflowExecutionStore
+///                                 │        └──── which task when ────▶ WorkflowScheduler
+///                                 └─ Invoker: the tasks
+/// ```
+///
+/// # Contract
+/// - **start_once**: starting again under the same name, with the same workflow and input, answers
+///   the first execution and starts nothing; with another workflow or input it is `AlreadyExists`.
+/// - **acknowledged_is_stored**: what `start`, `signal` and `cancel` acknowledged, and what `wait`
+///   and `describe_execution` showed, survives the engine as the store's durability has it.
+/// - **never_again**: a task whose result was recorded is never run again.
+/// - **same_key**: a task without a recorded result is run again after a crash, with the same
+///   idempotency key.
+/// - **pinned**: an execution keeps the version that it started with.
+/// - **failure_is_an_ending**: a workflow that fails is an `Ok` whose head says so.
+/// - **cancel_reaches**: after `cancel` the execution ends as cancelled, and the futures of its
+///   invocations are dropped.
+/// - **cancel_safe**: dropping a future of any method loses nothing that was submitted.
+/// - **wait_ends**: `wait` answers when the execution has ended, at once if it had before.
+/// - **history_ordered**: the history's records come in the order of their numbers, without gaps.
+///
+/// # Errors
+/// `NotFound` for an unknown workflow or execution, `AlreadyExists`, `Exhausted` over the engine's
+/// bound, `Conflict` for a signal to an execution that has ended, `Unavailable` while shutting
+/// down or after the engine's epoch was voided.
+///
+/// # Implementing
+/// [`DurableEngine`] is the example to read; `workflow_engine_conformance!` the suite.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait WorkflowEngine: Send + Sync + 'static {
+    /// Starts an execution; answers it as it then stands.
+    async fn start(&self, request: StartExecution) -> Result<ExecutionHead>;
+    /// Tells a running execution something.
+    async fn signal(&self, execution: ExecutionId, signal: Signal) -> Result<()>;
+    /// Asks an execution to end; one that has ended stays as it is.
+    async fn cancel(&self, execution: ExecutionId, cause: &str) -> Result<()>;
+    /// An execution as it stands.
+    async fn describe_execution(&self, execution: ExecutionId) -> Result<ExecutionHead>;
+    /// A part of its history.
+    async fn history(&self, query: HistoryQuery) -> Result<HistoryPage>;
+    /// The execution as it ended.
+    async fn wait(&self, execution: ExecutionId) -> Result<ExecutionHead>;
+    /// Executions by status.
+    async fn list(&self, filter: ExecutionFilter) -> Result<ExecutionPage>;
+    /// What this is.
+    fn describe(&self) -> Description;
+}
+
+macro_rules! pointer {
+    ($($pointer:ident),*) => {$(
+        #[async_trait]
+        impl<T: WorkflowEngine + ?Sized> WorkflowEngine for $pointer<T> {
+            async fn start(&self, request: StartExecution) -> Result<ExecutionHead> {
+                (**self).start(request).await
+            }
+            async fn signal(&self, execution: ExecutionId, signal: Signal) -> Result<()> {
+                (**self).signal(execution, signal).await
+            }
+            async fn cancel(&self, execution: ExecutionId, cause: &str) -> Result<()> {
+                (**self).cancel(execution, cause).await
+            }
+            async fn describe_execution(&self, execution: ExecutionId) -> Result<ExecutionHead> {
+                (**self).describe_execution(execution).await
+            }
+            async fn history(&self, query: HistoryQuery) -> Result<HistoryPage> {
+                (**self).history(query).await
+            }
+            async fn wait(&self, execution: ExecutionId) -> Result<ExecutionHead> {
+                (**self).wait(execution).await
+            }
+            async fn list(&self, filter: ExecutionFilter) -> Result<ExecutionPage> {
+                (**self).list(filter).await
+            }
+            fn describe(&self) -> Description {
+                (**self).describe()
+            }
+        }
+    )*};
+}
+pointer!(Arc, Box);

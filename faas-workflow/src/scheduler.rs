@@ -1,0 +1,189 @@
+//! W3 [`WorkflowScheduler`]: which of the tasks that may run is run when.
+
+pub mod eager;
+
+#[cfg(feature = "conformance")]
+pub mod conformance;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use faas_core::explain::Reason;
+use faas_core::{
+    Description, ExecutionId, FunctionRef, Monotonic, Namespace, Result, TaskId, WorkflowName,
+};
+
+use serde::{Deserialize, Serialize};
+
+pub use eager::Eager;
+
+/// A seeded source of randomness (SplitMix64, Steele et al., OOPSLA 2014): the same seed gives the
+/// same numbers, so that decisions can be replayed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Random(u64);
+
+impl Random {
+    /// The source of `seed`.
+    pub const fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// The next 64 bits.
+    pub const fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+}
+
+/// What a policy knows besides what it observed.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct SchedulerContext<'a> {
+    /// The time.
+    pub now: Monotonic,
+    /// Randomness.
+    pub random: &'a mut Random,
+    /// How many tasks more may run at once on this engine.
+    pub free: usize,
+}
+
+impl<'a> SchedulerContext<'a> {
+    /// A context.
+    pub fn new(now: Monotonic, random: &'a mut Random, free: usize) -> Self {
+        Self { now, random, free }
+    }
+}
+
+/// A task that may run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReadyTask {
+    /// Which one.
+    pub id: TaskId,
+    /// Of which execution.
+    pub execution: ExecutionId,
+    /// Of whose workflow.
+    pub namespace: Namespace,
+    /// Of which workflow.
+    pub workflow: WorkflowName,
+    /// Which step of it.
+    pub label: String,
+    /// What it calls.
+    pub function: FunctionRef,
+    /// Since when it may run.
+    pub since: Monotonic,
+}
+
+/// What changed since the policy was asked last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SchedulerChange {
+    /// A task may run.
+    Ready(ReadyTask),
+    /// A task runs: by this policy's decision, or from before a restart.
+    Started(ReadyTask),
+    /// A task that ran ended.
+    Ended {
+        /// Which one.
+        task: TaskId,
+        /// How long it took.
+        took: Duration,
+        /// Whether it answered.
+        succeeded: bool,
+    },
+    /// A task that waited or ran is no longer wanted.
+    Withdrawn(TaskId),
+}
+
+/// A task to run now.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TaskStart {
+    /// Which one.
+    pub task: TaskId,
+    /// Why now.
+    pub reasons: Vec<Reason>,
+}
+
+/// A function that will be needed soon.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prewarm {
+    /// Which one.
+    pub function: FunctionRef,
+    /// When, about.
+    pub at: Monotonic,
+    /// How many at once.
+    pub concurrency: u32,
+    /// Why.
+    pub reasons: Vec<Reason>,
+}
+
+/// What a policy decided.
+#[derive(Debug, Clone, PartialEq, Default)]
+#[non_exhaustive]
+pub struct Schedule {
+    /// What to run now, in this order.
+    pub starts: Vec<TaskStart>,
+    /// What to warm up.
+    pub prewarms: Vec<Prewarm>,
+    /// When to be asked again, at the latest.
+    pub wake_at: Option<Monotonic>,
+}
+
+/// W3: a policy that says which of the ready tasks of an engine run when.
+///
+/// ```text
+/// Program: what may run ─ observe ─▶ WorkflowScheduler ─ decide ─▶ WorkflowEngine: append, invoke
+/// ```
+///
+/// A deterministic state machine: no I/O, no clock, no lock.
+///
+/// # Contract
+/// - **only_ready**: `decide` MUST start only tasks that were observed as ready, and have neither
+///   started nor been withdrawn since.
+/// - **once**: no task is started twice.
+/// - **bounded**: `decide` starts at most `free` tasks.
+/// - **reasoned**: each start carries at least one reason.
+/// - **deterministic**: equal observations, contexts and states give equal schedules.
+/// - **saved**: a policy restored from `save` decides as the saved one would.
+/// - **starves_none**: with room for all, every ready task is started, or `wake_at` says when to
+///   ask again.
+///
+/// # Errors
+/// `restore` answers `Internal` or `Unsupported` for bytes that no version of it saved, and then
+/// leaves the policy as it was.
+///
+/// # Implementing
+/// [`Eager`] is the example to read; `workflow_scheduler_conformance!` the suite.
+#[cfg_attr(feature = "mock", mockall::automock)]
+pub trait WorkflowScheduler: Send + Sync + 'static {
+    /// Learns of a change.
+    fn observe(&mut self, change: SchedulerChange);
+    /// Decides.
+    fn decide(&mut self, context: &mut SchedulerContext<'_>) -> Schedule;
+    /// The state as bytes.
+    fn save(&self) -> Result<Bytes>;
+    /// The state from bytes.
+    fn restore(&mut self, bytes: &[u8]) -> Result<()>;
+    /// What this is.
+    fn describe(&self) -> Description;
+}
+
+impl<T: WorkflowScheduler + ?Sized> WorkflowScheduler for Box<T> {
+    fn observe(&mut self, change: SchedulerChange) {
+        (**self).observe(change);
+    }
+    fn decide(&mut self, context: &mut SchedulerContext<'_>) -> Schedule {
+        (**self).decide(context)
+    }
+    fn save(&self) -> Result<Bytes> {
+        (**self).save()
+    }
+    fn restore(&mut self, bytes: &[u8]) -> Result<()> {
+        (**self).restore(bytes)
+    }
+    fn describe(&self) -> Description {
+        (**self).describe()
+    }
+}
