@@ -4,6 +4,9 @@
 //! workspace asks the operating system for the time, so a test that pauses tokio's clock pauses
 //! all of it.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
+
 use std::any::Any;
 use std::fmt;
 use std::ops::{Add, Sub};

@@ -1,5 +1,8 @@
 //! In-process functions: [`Handler`], and the [`HandlerRegistry`] that finds one by its name.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
+
 use std::fmt;
 use std::sync::Arc;
 

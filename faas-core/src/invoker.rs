@@ -1,5 +1,8 @@
 //! [`Invoker`]: whatever can call a function.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -50,16 +53,24 @@ impl PrewarmHint {
 /// ```
 ///
 /// # Contract
-/// - A function that fails is an `Ok` whose trailer says so; `Err` means that the platform failed.
-/// - A response names the invocation that it answers.
-/// - Dropping the future of `invoke`, or the body of its response, cancels the call.
-/// - `prewarm` is a hint: it MUST NOT wait, fail, or promise anything.
+/// - **failure_is_ok**: a function that fails is an `Ok` whose trailer says so; `Err` means that
+///   the platform failed.
+/// - **names_invocation**: a response names the invocation that it answers, however many run at
+///   once.
+/// - **ends_with_trailer**: the body of a response ends with exactly one trailer.
+/// - **unknown_is_not_found**: a function that is not there is `NotFound`.
+/// - **deadline**: an invocation whose deadline passes is answered with `DeadlineExceeded`.
+/// - **drop_cancels**: dropping the future of `invoke`, or the body of its response, cancels the
+///   call.
+/// - **prewarm_is_a_hint**: `prewarm` MUST NOT wait, fail, or promise anything, whatever it names.
 ///
 /// # Errors
 /// `NotFound` for an unknown function, `Exhausted` with a retry-after over a bound,
 /// `DeadlineExceeded` after the deadline, `Unavailable` where nothing can run it now.
 ///
 /// # Implementing
+/// Run `invoker_conformance!` (feature `conformance`) against it.
+///
 /// ```
 /// use faas_core::{Description, Invocation, Invoker, PrewarmHint, Response, Result};
 ///
