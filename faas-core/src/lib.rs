@@ -11,6 +11,7 @@
 pub mod body;
 pub mod clock;
 pub mod component;
+pub mod digest;
 pub mod encoding;
 pub mod error;
 pub mod explain;
@@ -21,6 +22,7 @@ pub mod invocation;
 pub mod invoker;
 pub mod name;
 pub mod payload;
+pub mod policy;
 pub mod resources;
 pub mod response;
 pub mod store;
@@ -31,6 +33,7 @@ pub mod trace;
 pub use body::{Body, Frame};
 pub use clock::{Clock, Hold, Monotonic, TokioClock};
 pub use component::{Component, Description, PlatformMap, Provision};
+pub use digest::Digest;
 pub use error::{Error, ErrorKind, Result, Retry};
 pub use function_ref::{FunctionRef, Qualifier};
 pub use handler::{Handler, HandlerCall, HandlerRegistry, HandlerReply};
@@ -44,6 +47,7 @@ pub use name::{
     AliasName, HandlerName, HookName, Name, Namespace, NodeName, RuntimeName, WorkflowName,
 };
 pub use payload::{ContentType, Payload};
+pub use policy::{PolicyContext, SeededRandom};
 pub use resources::{ByteSize, Millicpu, Resources};
 pub use response::{
     Completed, FunctionError, Outcome, Phase, Response, StartKind, Timeline, Trailer, Usage,
