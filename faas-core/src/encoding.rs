@@ -136,4 +136,20 @@ mod tests {
             assert!(decode::<Old>(bad.as_bytes()).is_err(), "{bad}");
         }
     }
+
+    proptest::proptest! {
+        #[test]
+        fn no_bytes_panic(bytes: Vec<u8>, text in r#"\{?("(kind|version|data)":("thing"|[0-9]{1,12}|null|\[\]),?){0,4}\}?"#) {
+            let _ = decode::<Old>(&bytes);
+            let _ = decode::<Old>(text.as_bytes());
+        }
+
+        #[test]
+        fn what_is_encoded_comes_back(number: u32, cut in 0..64usize) {
+            let bytes = encode(&Old(number)).unwrap();
+            proptest::prop_assert_eq!(decode::<Old>(&bytes).unwrap(), Old(number));
+            let cut = cut.min(bytes.len() - 1);
+            proptest::prop_assert!(decode::<Old>(&bytes[..cut]).is_err());
+        }
+    }
 }

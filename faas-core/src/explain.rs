@@ -6,6 +6,7 @@
 //! of its own, so that a flood of one class does not wash away the others; a warm invocation
 //! records nothing.
 
+mod index;
 mod log;
 mod reason;
 

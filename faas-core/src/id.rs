@@ -192,4 +192,31 @@ mod tests {
             assert!(bad.parse::<TaskId>().is_err(), "{bad}");
         }
     }
+
+    #[tokio::test]
+    async fn ids_sort_by_age_and_differ_across_threads() {
+        let source = IdSource::random(Arc::new(TokioClock::new()));
+        let threads: Vec<_> = (0..4)
+            .map(|_| {
+                let source = source.clone();
+                std::thread::spawn(move || (0..500).map(|_| source.next()).collect::<Vec<TaskId>>())
+            })
+            .collect();
+        let mut all = std::collections::BTreeSet::new();
+        for thread in threads {
+            let made = thread.join().unwrap();
+            assert!(made.is_sorted());
+            all.extend(made);
+        }
+        assert_eq!(all.len(), 2000);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn no_text_panics(text in "[0-9a-fA-F+]{30,34}|.{0,80}", number: u128) {
+            let _ = text.parse::<DecisionId>();
+            let id = DecisionId::from_u128(number);
+            proptest::prop_assert_eq!(id.to_string().parse::<DecisionId>().unwrap(), id);
+        }
+    }
 }

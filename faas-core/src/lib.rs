@@ -6,6 +6,26 @@
 //! whoever calls functions depends on, the [component map](component), [explanations](explain) and
 //! the names of [metrics](telemetry).
 //!
+//! ```
+//! use faas_core::{IdSource, Invocation, Invoker, Payload, Result};
+//!
+//! /// Greets by way of whatever calls functions: a platform, a cloud, a mock.
+//! async fn greet(invoker: &dyn Invoker, ids: &IdSource, name: &str) -> Result<String> {
+//!     let call = Invocation::new(ids.next(), "hello@prod".parse()?, Payload::json(name)?);
+//!     let answer = invoker.invoke(call).await?.collect(1 << 20).await?;
+//!     // That the function failed is no error of the platform's.
+//!     match answer.into_result() {
+//!         Ok(payload) => Ok(payload.to_text()?.to_owned()),
+//!         Err(error) => Ok(format!("it failed: {error}")),
+//!     }
+//! }
+//! ```
+//!
+//! # Features
+//! - `conformance`: the suites that an implementation of [`Store`], [`Clock`], [`Invoker`],
+//!   [`Handler`] or [`HandlerRegistry`] is tested with: `store_conformance!` and its like.
+//! - `mock`: `mockall` doubles of these traits: `MockStore` and its like.
+//!
 //! The crate depends on no other crate of the workspace; every other crate depends on it.
 
 pub mod body;
@@ -54,3 +74,12 @@ pub use response::{
 };
 pub use store::{MemoryStore, Store};
 pub use trace::TraceContext;
+
+#[cfg(feature = "mock")]
+pub use clock::MockClock;
+#[cfg(feature = "mock")]
+pub use handler::{MockHandler, MockHandlerRegistry};
+#[cfg(feature = "mock")]
+pub use invoker::MockInvoker;
+#[cfg(feature = "mock")]
+pub use store::MockStore;

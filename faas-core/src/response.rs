@@ -308,6 +308,20 @@ impl Response {
         )
     }
 
+    /// Sets whether a sandbox had to be started.
+    #[must_use]
+    pub fn with_start(mut self, start: StartKind) -> Self {
+        self.start = start;
+        self
+    }
+
+    /// Replaces the attributes.
+    #[must_use]
+    pub fn with_attributes(mut self, attributes: Attributes) -> Self {
+        self.attributes = attributes;
+        self
+    }
+
     /// Waits for the whole body, `limit` bytes at most.
     ///
     /// # Errors

@@ -1,12 +1,13 @@
 //! [`DecisionLog`]: the rings, the stream, and the answer to "why?".
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::Stream;
 use tokio::sync::broadcast;
 
+use super::index::Index;
 use super::{Decision, DecisionClass, Reason, Subject};
 use crate::clock::Clock;
 use crate::id::{DecisionId, IdSource};
@@ -64,10 +65,11 @@ impl DecisionLog {
         Self::with_capacity(clock, ids, DEFAULT_CAPACITY)
     }
 
-    /// A log that keeps the last `capacity` decisions of each class.
+    /// A log that keeps the last `capacity` decisions of each class, at least one.
     pub fn with_capacity(clock: Arc<dyn Clock>, ids: IdSource, capacity: usize) -> Self {
+        let capacity = capacity.max(1);
         let rings = Default::default();
-        let stream = broadcast::Sender::new(capacity.max(1));
+        let stream = broadcast::Sender::new(capacity);
         Self(Arc::new(Shared {
             clock,
             ids,
@@ -95,15 +97,20 @@ impl DecisionLog {
             caused_by,
             reasons,
         });
-        // An error means that nobody listens, which is nobody's fault.
-        let _ = self.0.stream.send(decision.clone());
-        let mut ring = self.ring(class);
+        self.keep(decision.clone());
+        // Kept first: who hears of it may ask about it. An error means that nobody listens, which
+        // is nobody's fault.
+        let _ = self.0.stream.send(decision);
+        id
+    }
+
+    fn keep(&self, decision: Arc<Decision>) {
+        let mut ring = self.ring(decision.class);
         if ring.kept.len() >= self.0.capacity {
             ring.kept.pop_front();
             ring.evicted += 1;
         }
         ring.kept.push_back(decision);
-        id
     }
 
     /// All decisions from now on. A reader that falls behind by a ring's length misses the oldest.
@@ -122,23 +129,13 @@ impl DecisionLog {
     }
 
     /// Why: the decisions about `subject`, what caused them, and what was done because of them.
+    ///
+    /// An execution's answer includes its tasks', and a task's its invocations'. The cost is that
+    /// of going through all that is kept, once.
     pub fn explain(&self, subject: impl Into<Subject>) -> Explanation {
         let subject = subject.into();
-        let all = self.all();
-        let mut chosen: BTreeSet<usize> = BTreeSet::new();
-        let about = |i: &usize| all[*i].subjects.contains(&subject);
-        let mut open: Vec<usize> = (0..all.len()).filter(about).collect();
-        let anchors: BTreeSet<DecisionId> = open.iter().map(|i| all[*i].id).collect();
-        while let Some(index) = open.pop() {
-            if !chosen.insert(index) {
-                continue;
-            }
-            let cause = all[index].caused_by;
-            open.extend((0..all.len()).filter(|i| Some(all[*i].id) == cause));
-        }
-        self.add_effects(&all, &mut chosen);
-        let decisions: Vec<_> = chosen.into_iter().map(|index| all[index].clone()).collect();
-        let finding = if !anchors.is_empty() {
+        let decisions = Index::new(self.all()).story(subject);
+        let finding = if !decisions.is_empty() {
             Finding::Found
         } else if !self.0.ids.made(subject.as_u128()) {
             Finding::Unknown
@@ -151,20 +148,6 @@ impl DecisionLog {
             subject,
             finding,
             decisions,
-        }
-    }
-
-    /// Adds what followed, cause by cause, from the decisions chosen.
-    fn add_effects(&self, all: &[Arc<Decision>], chosen: &mut BTreeSet<usize>) {
-        let mut causes: BTreeSet<DecisionId> = chosen.iter().map(|i| all[*i].id).collect();
-        for (index, decision) in all.iter().enumerate() {
-            if decision
-                .caused_by
-                .is_some_and(|cause| causes.contains(&cause))
-            {
-                causes.insert(decision.id);
-                chosen.insert(index);
-            }
         }
     }
 
@@ -294,5 +277,35 @@ mod tests {
             log.record(DecisionClass::Queueing, vec![id.into()], None, vec![REASON]);
         }
         assert_eq!(log.explain(warm).finding, Finding::Evicted);
+    }
+
+    #[tokio::test]
+    async fn a_flood_of_one_class_leaves_the_others() {
+        let (log, ids) = log(2);
+        let sandbox: SandboxId = ids.next();
+        log.record(
+            DecisionClass::Sandbox,
+            vec![sandbox.into()],
+            None,
+            vec![REASON],
+        );
+        for _ in 0..100 {
+            let id: InvocationId = ids.next();
+            log.record(DecisionClass::Queueing, vec![id.into()], None, vec![REASON]);
+        }
+        assert_eq!(log.explain(sandbox).finding, Finding::Found);
+        assert_eq!(log.all().len(), 3);
+    }
+
+    #[tokio::test]
+    async fn who_hears_of_a_decision_can_ask_about_it() {
+        use futures::StreamExt;
+        let (log, ids) = log(0);
+        let mut stream = Box::pin(log.stream());
+        let id: InvocationId = ids.next();
+        let made = log.record(DecisionClass::Queueing, vec![id.into()], None, vec![REASON]);
+        let heard = stream.next().await.unwrap();
+        assert_eq!(heard.id, made);
+        assert_eq!(log.explain(id).decisions, [heard]);
     }
 }

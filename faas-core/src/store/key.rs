@@ -182,4 +182,26 @@ mod tests {
         assert_eq!(parts, [&b"shop"[..], b"checkout", b"00000000000000000007"]);
         assert_eq!(Key::empty().parts().count(), 0);
     }
+
+    proptest! {
+        #[test]
+        fn keys_sort_part_by_part(
+            a in prop::collection::vec("[a-c]{0,3}", 0..4),
+            b in prop::collection::vec("[a-c]{0,3}", 0..4),
+        ) {
+            let key = |parts: &[String]| {
+                parts.iter().fold(Key::empty(), |key, part| key.child(part))
+            };
+            prop_assert_eq!(a.cmp(&b), key(&a).cmp(&key(&b)));
+            let back: Vec<_> = key(&a).parts().map(<[u8]>::to_vec).collect();
+            let parts: Vec<_> = a.iter().map(|part| part.clone().into_bytes()).collect();
+            prop_assert_eq!(back, parts);
+        }
+
+        #[test]
+        fn the_next_page_begins_right_behind_a_key(key: Vec<u8>, other: Vec<u8>) {
+            let (key, other) = (Key::from_bytes(key), Key::from_bytes(other));
+            prop_assert_eq!(KeyRange::all().after(&key).contains(&other), other > key);
+        }
+    }
 }

@@ -1,0 +1,173 @@
+//! Who caused what, among the decisions that are kept.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use super::{Decision, Subject};
+use crate::id::DecisionId;
+
+/// Decisions by id, by cause and by subject: made for one question, in one pass.
+pub(super) struct Index {
+    all: Vec<Arc<Decision>>,
+    by_id: HashMap<DecisionId, usize>,
+    by_cause: HashMap<DecisionId, Vec<usize>>,
+    by_subject: HashMap<Subject, Vec<usize>>,
+}
+
+impl Index {
+    pub(super) fn new(all: Vec<Arc<Decision>>) -> Self {
+        let mut index = Self {
+            by_id: HashMap::with_capacity(all.len()),
+            by_cause: HashMap::new(),
+            by_subject: HashMap::new(),
+            all,
+        };
+        for (place, decision) in index.all.iter().enumerate() {
+            index.by_id.insert(decision.id, place);
+            if let Some(cause) = decision.caused_by {
+                index.by_cause.entry(cause).or_default().push(place);
+            }
+            for subject in &decision.subjects {
+                index.by_subject.entry(*subject).or_default().push(place);
+            }
+        }
+        index
+    }
+
+    /// The decisions about `subject` and its parts, their causes, and their effects, in the order
+    /// of the index. What else a cause brought about is another subject's story.
+    pub(super) fn story(&self, subject: Subject) -> Vec<Arc<Decision>> {
+        let about = self.about(subject);
+        let mut chosen = self.closure(&about, |place| self.effects(place));
+        chosen.extend(self.closure(&about, |place| self.cause(place)));
+        let mut places: Vec<_> = chosen.into_iter().collect();
+        places.sort_unstable();
+        places
+            .into_iter()
+            .map(|place| self.all[place].clone())
+            .collect()
+    }
+
+    /// The decisions that name `subject`, or a part of it that such a decision names.
+    fn about(&self, subject: Subject) -> Vec<usize> {
+        let mut seen = HashSet::from([subject]);
+        let mut open = vec![subject];
+        let mut found = Vec::new();
+        while let Some(whole) = open.pop() {
+            for place in self.by_subject.get(&whole).into_iter().flatten() {
+                found.push(*place);
+                let named = &self.all[*place].subjects;
+                let parts = named.iter().filter(|part| is_part(**part, whole));
+                open.extend(parts.filter(|part| seen.insert(**part)));
+            }
+        }
+        found
+    }
+
+    fn closure(&self, from: &[usize], step: impl Fn(usize) -> Vec<usize>) -> HashSet<usize> {
+        let mut chosen = HashSet::new();
+        let mut open = from.to_vec();
+        while let Some(place) = open.pop() {
+            if chosen.insert(place) {
+                open.extend(step(place));
+            }
+        }
+        chosen
+    }
+
+    fn effects(&self, place: usize) -> Vec<usize> {
+        let effects = self.by_cause.get(&self.all[place].id);
+        effects.cloned().unwrap_or_default()
+    }
+
+    fn cause(&self, place: usize) -> Vec<usize> {
+        let cause = self.all[place].caused_by;
+        cause
+            .and_then(|cause| self.by_id.get(&cause))
+            .copied()
+            .into_iter()
+            .collect()
+    }
+}
+
+/// Whether `part` belongs to `whole` alone: an invocation to its task, a task to its execution.
+/// Workloads, sandboxes and instances serve many.
+fn is_part(part: Subject, whole: Subject) -> bool {
+    matches!(
+        (whole, part),
+        (
+            Subject::Execution(_),
+            Subject::Task(_) | Subject::Invocation(_)
+        ) | (Subject::Task(_), Subject::Invocation(_))
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Monotonic;
+    use crate::explain::DecisionClass;
+    use crate::id::{ExecutionId, InvocationId, SandboxId, TaskId};
+
+    fn decision(id: u128, subjects: &[Subject], cause: Option<u128>) -> Arc<Decision> {
+        Arc::new(Decision {
+            id: DecisionId::from_u128(id),
+            class: DecisionClass::Task,
+            at: Monotonic::from_nanos(id as u64),
+            subjects: subjects.to_vec(),
+            caused_by: cause.map(DecisionId::from_u128),
+            reasons: Vec::new(),
+        })
+    }
+
+    fn story(all: &[Arc<Decision>], subject: impl Into<Subject>) -> Vec<u128> {
+        let story = Index::new(all.to_vec()).story(subject.into());
+        story.iter().map(|decision| decision.id.as_u128()).collect()
+    }
+
+    #[test]
+    fn what_else_a_cause_brought_about_is_another_story() {
+        let sandbox = |n| SandboxId::from_u128(n);
+        let invocation = InvocationId::from_u128(9);
+        let all = [
+            decision(1, &[invocation.into()], None),
+            decision(2, &[], Some(1)),
+            decision(3, &[sandbox(1).into()], Some(2)),
+            decision(4, &[sandbox(2).into()], Some(2)),
+        ];
+        assert_eq!(story(&all, sandbox(1)), [1, 2, 3]);
+        assert_eq!(story(&all, invocation), [1, 2, 3, 4]);
+        assert_eq!(story(&all, sandbox(3)), [0u128; 0]);
+    }
+
+    #[test]
+    fn an_execution_is_told_with_its_tasks_and_their_invocations_but_not_the_other_way() {
+        let execution = ExecutionId::from_u128(1);
+        let (first, second) = (TaskId::from_u128(1), TaskId::from_u128(2));
+        let invocation = InvocationId::from_u128(1);
+        let all = [
+            decision(
+                1,
+                &[first.into(), execution.into(), invocation.into()],
+                None,
+            ),
+            decision(2, &[second.into(), execution.into()], None),
+            decision(3, &[invocation.into()], None),
+            decision(4, &[], Some(3)),
+        ];
+        assert_eq!(story(&all, execution), [1, 2, 3, 4]);
+        assert_eq!(story(&all, first), [1, 3, 4]);
+        assert_eq!(story(&all, second), [2]);
+        assert_eq!(story(&all, invocation), [1, 3, 4]);
+    }
+
+    #[test]
+    fn a_circle_of_causes_ends() {
+        let sandbox = SandboxId::from_u128(1);
+        let all = [
+            decision(1, &[sandbox.into()], Some(2)),
+            decision(2, &[], Some(1)),
+        ];
+        assert_eq!(story(&all, sandbox), [1, 2]);
+    }
+}
