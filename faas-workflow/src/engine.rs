@@ -17,7 +17,7 @@ use crate::history::{HistoryPage, HistoryQuery};
 use crate::program::{Data, Signal};
 use crate::registry::WorkflowRef;
 
-pub use durable::{DurableEngine, EngineOptions};
+pub use durable::{DurableEngine, EngineOptions, EngineParts};
 
 /// What to start.
 #[derive(Debug, Clone)]

@@ -3,17 +3,21 @@
 //! [`Invoker`](faas_core::Invoker).
 
 pub mod builder;
+pub mod engine;
 pub mod execution_store;
 pub mod history;
+pub mod layer;
 pub mod program;
 pub mod registry;
 pub mod scheduler;
 
 pub use builder::{Expression, Fallback, RetryRule, RustBuilder, WorkflowBuilder};
+pub use engine::{DurableEngine, EngineOptions, StartExecution, WorkflowEngine};
 pub use execution_store::{
     ExecutionHead, ExecutionName, ExecutionStatus, StoreExecutionStore, WorkflowExecutionStore,
 };
 pub use history::{HistoryCursor, HistoryPage, HistoryQuery, HistoryRecord};
+pub use layer::{WorkflowLayer, WorkflowLayerBuilder};
 pub use program::{Data, Ending, Program, Signal, TaskError};
 pub use registry::{
     CompiledWorkflow, Definition, Language, RegisterWorkflow, StoreWorkflowRegistry, WorkflowInfo,

@@ -283,13 +283,15 @@ impl WorkflowRegistry for StoreWorkflowRegistry {
     }
 
     async fn delete(&self, namespace: &Namespace, name: &WorkflowName) -> Result<()> {
-        let newest = self.newest(namespace, name).await?;
+        let before = self.name(namespace, name).await?;
+        let Some((before, entry)) = before.filter(|(state, _)| !state.deleted) else {
+            return Err(not_found(format_args!("{namespace}/{name}")));
+        };
         let state = NameState {
-            newest,
+            newest: before.newest,
             deleted: true,
         };
-        let before = self.name(namespace, name).await?;
-        let condition = before.map_or(Precondition::Absent, |(_, e)| Precondition::At(e.version));
+        let condition = Precondition::At(entry.version);
         let key = name_key(namespace, name);
         let batch = Batch::new().put(SPACE, key, encoding::encode(&state)?, condition);
         self.store.commit(batch).await.map(|_| ())

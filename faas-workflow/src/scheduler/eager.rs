@@ -1,6 +1,6 @@
 //! [`Eager`]: all that may run runs at once.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, HashMap};
 
 use bytes::Bytes;
 use faas_core::encoding::{self, Stored};
@@ -18,11 +18,14 @@ const READY: Reason = Reason::new(
 /// Starts every ready task, oldest first, as far as there is room.
 #[derive(Debug, Default)]
 pub struct Eager {
-    ready: VecDeque<ReadyTask>,
+    /// By order of arrival.
+    ready: BTreeMap<u64, ReadyTask>,
+    places: HashMap<TaskId, u64>,
+    arrived: u64,
 }
 
 #[derive(Serialize, Deserialize)]
-struct Saved(VecDeque<ReadyTask>);
+struct Saved(Vec<ReadyTask>);
 
 impl Stored for Saved {
     const KIND: &'static str = "eager-scheduler";
@@ -35,15 +38,23 @@ impl Eager {
         Self::default()
     }
 
+    fn take_in(&mut self, task: ReadyTask) {
+        self.arrived += 1;
+        self.places.insert(task.id, self.arrived);
+        self.ready.insert(self.arrived, task);
+    }
+
     fn forget(&mut self, id: TaskId) {
-        self.ready.retain(|task| task.id != id);
+        if let Some(place) = self.places.remove(&id) {
+            self.ready.remove(&place);
+        }
     }
 }
 
 impl WorkflowScheduler for Eager {
     fn observe(&mut self, change: SchedulerChange) {
         match change {
-            SchedulerChange::Ready(task) => self.ready.push_back(task),
+            SchedulerChange::Ready(task) => self.take_in(task),
             SchedulerChange::Started(task) => self.forget(task.id),
             SchedulerChange::Withdrawn(id) => self.forget(id),
             SchedulerChange::Ended { .. } => {}
@@ -51,27 +62,32 @@ impl WorkflowScheduler for Eager {
     }
 
     fn decide(&mut self, context: &mut SchedulerContext<'_>) -> Schedule {
-        let room = context.free.min(self.ready.len());
-        let starts = self.ready.drain(..room).map(|task| TaskStart {
-            task: task.id,
-            reasons: vec![
-                READY
-                    .with("task", task.label)
-                    .with("waited", context.now.since(task.since)),
-            ],
-        });
+        let mut starts = Vec::new();
+        while starts.len() < context.free
+            && let Some((_, task)) = self.ready.pop_first()
+        {
+            self.places.remove(&task.id);
+            let waited = context.now.since(task.since);
+            let reason = READY.with("task", task.label).with("waited", waited);
+            starts.push(TaskStart {
+                task: task.id,
+                reasons: vec![reason],
+            });
+        }
         Schedule {
-            starts: starts.collect(),
+            starts,
             ..Schedule::default()
         }
     }
 
     fn save(&self) -> Result<Bytes> {
-        encoding::encode(&Saved(self.ready.clone()))
+        encoding::encode(&Saved(self.ready.values().cloned().collect()))
     }
 
     fn restore(&mut self, bytes: &[u8]) -> Result<()> {
-        self.ready = encoding::decode::<Saved>(bytes)?.0;
+        let saved = encoding::decode::<Saved>(bytes)?;
+        *self = Self::new();
+        saved.0.into_iter().for_each(|task| self.take_in(task));
         Ok(())
     }
 

@@ -1,0 +1,222 @@
+//! [`WorkflowLayer`]: the four components, wired, over any [`Invoker`] and any [`Store`].
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use faas_core::explain::DecisionLog;
+use faas_core::{
+    Clock, Description, Error, IdSource, Invoker, MemoryStore, Result, Store, TokioClock,
+};
+
+use crate::engine::durable::EngineParts;
+use crate::engine::{DurableEngine, EngineOptions, WorkflowEngine};
+use crate::execution_store::{StoreExecutionStore, WorkflowExecutionStore};
+use crate::registry::{Language, StoreWorkflowRegistry, WorkflowRegistry};
+use crate::scheduler::{Eager, WorkflowScheduler};
+
+/// The workflow layer, running.
+#[derive(Clone)]
+pub struct WorkflowLayer {
+    registry: Arc<dyn WorkflowRegistry>,
+    executions: Arc<dyn WorkflowExecutionStore>,
+    engine: Arc<DurableEngine>,
+    decisions: DecisionLog,
+    scheduler: Description,
+}
+
+impl fmt::Debug for WorkflowLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkflowLayer")
+            .field("engine", &self.engine)
+            .finish_non_exhaustive()
+    }
+}
+
+impl WorkflowLayer {
+    /// With what has a default: a volatile store, the eager scheduler, tokio's clock.
+    pub fn builder() -> WorkflowLayerBuilder {
+        WorkflowLayerBuilder::default()
+    }
+
+    /// W1.
+    pub fn registry(&self) -> &Arc<dyn WorkflowRegistry> {
+        &self.registry
+    }
+
+    /// W2.
+    pub fn engine(&self) -> &Arc<DurableEngine> {
+        &self.engine
+    }
+
+    /// W4.
+    pub fn executions(&self) -> &Arc<dyn WorkflowExecutionStore> {
+        &self.executions
+    }
+
+    /// Where the engine's decisions go.
+    pub fn decisions(&self) -> &DecisionLog {
+        &self.decisions
+    }
+
+    /// Its parts, for the component map.
+    pub fn describe(&self) -> Vec<Description> {
+        vec![
+            self.registry.describe(),
+            self.engine.describe(),
+            self.scheduler.clone(),
+            self.executions.describe(),
+        ]
+    }
+
+    /// As [`DurableEngine::shutdown`].
+    ///
+    /// # Errors
+    /// As [`DurableEngine::shutdown`].
+    pub async fn shutdown(&self, deadline: Duration) -> Result<()> {
+        self.engine.shutdown(deadline).await
+    }
+}
+
+/// Builds a [`WorkflowLayer`].
+#[derive(Default)]
+pub struct WorkflowLayerBuilder {
+    store: Option<Arc<dyn Store>>,
+    invoker: Option<Arc<dyn Invoker>>,
+    registry: Option<Arc<dyn WorkflowRegistry>>,
+    executions: Option<Arc<dyn WorkflowExecutionStore>>,
+    scheduler: Option<Box<dyn WorkflowScheduler>>,
+    languages: Vec<Arc<dyn Language>>,
+    clock: Option<Arc<dyn Clock>>,
+    ids: Option<IdSource>,
+    decisions: Option<DecisionLog>,
+    options: EngineOptions,
+}
+
+impl fmt::Debug for WorkflowLayerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkflowLayerBuilder")
+            .field("options", &self.options)
+            .finish_non_exhaustive()
+    }
+}
+
+macro_rules! parts {
+    ($($(#[$doc:meta])* $name:ident: $type:ty;)*) => {$(
+        $(#[$doc])*
+        #[must_use]
+        pub fn $name(mut self, $name: $type) -> Self {
+            self.$name = Some($name);
+            self
+        }
+    )*};
+}
+
+impl WorkflowLayerBuilder {
+    parts! {
+        /// What the registry and the execution store lie over; a volatile one by default.
+        store: Arc<dyn Store>;
+        /// Who runs the tasks; needed.
+        invoker: Arc<dyn Invoker>;
+        /// W1; over the store by default.
+        registry: Arc<dyn WorkflowRegistry>;
+        /// W4; over the store by default.
+        executions: Arc<dyn WorkflowExecutionStore>;
+        /// W3; [`Eager`] by default.
+        scheduler: Box<dyn WorkflowScheduler>;
+        /// The time; tokio's by default.
+        clock: Arc<dyn Clock>;
+        /// Where ids come from.
+        ids: IdSource;
+        /// Where decisions go.
+        decisions: DecisionLog;
+    }
+
+    /// Adds a language to the default registry.
+    #[must_use]
+    pub fn language(mut self, language: Arc<dyn Language>) -> Self {
+        self.languages.push(language);
+        self
+    }
+
+    /// The engine's bounds.
+    #[must_use]
+    pub fn options(self, options: EngineOptions) -> Self {
+        Self { options, ..self }
+    }
+
+    fn faults(&self) -> Vec<String> {
+        let options = &self.options;
+        let mut faults = Vec::new();
+        let mut check = |fault: bool, text: &str| {
+            if fault {
+                faults.push(text.to_owned());
+            }
+        };
+        check(
+            self.invoker.is_none(),
+            "no invoker: nobody could run a task",
+        );
+        check(
+            options.executions == 0,
+            "options.executions is 0: nothing could start",
+        );
+        check(options.tasks == 0, "options.tasks is 0: no task could run");
+        check(
+            options.inbox == 0,
+            "options.inbox is 0: nothing could be asked",
+        );
+        check(
+            options.lease.is_zero(),
+            "options.lease is 0: every engine would look dead",
+        );
+        let both = self.registry.is_some() && !self.languages.is_empty();
+        check(
+            both,
+            "languages are for the default registry, and another one is given",
+        );
+        faults
+    }
+
+    /// Wires the layer, opens the engine and recovers what is open.
+    ///
+    /// # Errors
+    /// `InvalidArgument` with every fault; the store's own.
+    pub async fn build(self) -> Result<WorkflowLayer> {
+        Error::check("build workflow layer", self.faults())?;
+        let missing = || Error::invalid("build workflow layer", "no invoker");
+        let invoker = self.invoker.ok_or_else(missing)?;
+        let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::new()));
+        let clock = self.clock.unwrap_or_else(|| Arc::new(TokioClock::new()));
+        let ids = self.ids.unwrap_or_else(|| IdSource::random(clock.clone()));
+        let log = || DecisionLog::new(clock.clone(), ids.clone());
+        let decisions = self.decisions.unwrap_or_else(log);
+        let registry = self.registry.unwrap_or_else(|| {
+            let registry = StoreWorkflowRegistry::new(store.clone(), clock.clone());
+            let add = StoreWorkflowRegistry::with_language;
+            Arc::new(self.languages.into_iter().fold(registry, add))
+        });
+        let over_store = || Arc::new(StoreExecutionStore::new(store.clone())) as _;
+        let executions = self.executions.unwrap_or_else(over_store);
+        let scheduler = self.scheduler.unwrap_or_else(|| Box::new(Eager::new()));
+        let described = scheduler.describe();
+        let parts = EngineParts {
+            registry: registry.clone(),
+            executions: executions.clone(),
+            scheduler,
+            invoker,
+            clock,
+            ids,
+            decisions: decisions.clone(),
+        };
+        let engine = Arc::new(DurableEngine::open(parts, self.options).await?);
+        engine.recover().await?;
+        Ok(WorkflowLayer {
+            registry,
+            executions,
+            engine,
+            decisions,
+            scheduler: described,
+        })
+    }
+}
