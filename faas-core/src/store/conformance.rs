@@ -1,4 +1,4 @@
-//! The conformance suite of [`Store`](super::Store): one case per rule of its contract.
+//! The conformance suite of [`Store`]: one case per rule of its contract.
 //!
 //! ```
 //! # #[cfg(test)]
