@@ -1,0 +1,128 @@
+//! F3, the function deployer: [`FunctionDeployer`].
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use faas_core::explain::Reason;
+use faas_core::{DecisionId, Description, InstanceId, Monotonic, Result, Timeline, WorkloadId};
+use faas_resource::WorkloadSpec;
+use futures::stream::BoxStream;
+
+use crate::instance::FunctionInstance;
+use crate::registry::FunctionRevision;
+
+/// What is asked of the deployer.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct Deploy {
+    /// Of which revision.
+    pub revision: Arc<FunctionRevision>,
+    /// How many instances.
+    pub instances: u32,
+    /// Those that go first.
+    pub retiring: Vec<InstanceId>,
+    /// When it was asked.
+    pub asked: Monotonic,
+    /// The scaling decision behind it.
+    pub caused_by: Option<DecisionId>,
+}
+
+impl Deploy {
+    /// So many instances of a revision.
+    pub fn new(revision: Arc<FunctionRevision>, instances: u32, asked: Monotonic) -> Self {
+        Self {
+            revision,
+            instances,
+            retiring: Vec::new(),
+            asked,
+            caused_by: None,
+        }
+    }
+}
+
+/// How a revision is deployed: a pure function of revision, demand and capacity.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// The workload to apply.
+    pub workload: WorkloadSpec,
+    /// How many running replicas.
+    pub replicas: u32,
+    /// Why so.
+    pub reasons: Vec<Reason>,
+}
+
+/// What the deployer reports.
+#[derive(Clone)]
+#[non_exhaustive]
+pub enum DeployerEvent {
+    /// An instance takes invocations.
+    Ready {
+        /// Of which revision.
+        revision: Arc<FunctionRevision>,
+        /// The instance.
+        instance: Arc<dyn FunctionInstance>,
+        /// Where the time of its start went.
+        timeline: Timeline,
+        /// The scaling decision that it was started for.
+        caused_by: Option<DecisionId>,
+    },
+    /// An instance takes no more.
+    Gone {
+        /// Of which revision.
+        revision: Arc<FunctionRevision>,
+        /// Which instance.
+        instance: InstanceId,
+        /// Why.
+        reason: Reason,
+    },
+    /// None can be started now: why.
+    Waiting {
+        /// Of which revision.
+        revision: Arc<FunctionRevision>,
+        /// What keeps it.
+        error: faas_core::Error,
+    },
+}
+
+impl std::fmt::Debug for DeployerEvent {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Ready { instance, .. } => f.debug_tuple("Ready").field(&instance.id()).finish(),
+            Self::Gone {
+                instance, reason, ..
+            } => f.debug_tuple("Gone").field(instance).field(reason).finish(),
+            Self::Waiting { error, .. } => f.debug_tuple("Waiting").field(error).finish(),
+        }
+    }
+}
+
+/// Ensures that instances of a function are deployed; combines the registry's configuration with
+/// demand and capacity into a plan, and delegates the doing to the resource layer.
+///
+/// ```text
+/// F6 decision ──▶ F3 FunctionDeployer ── apply, scale ──▶ R2 ResourceManager
+///                      │    ▲                                   │
+///   F5 ◀── Ready ──────┘    └────────── Ready, Gone ────────────┘
+/// ```
+///
+/// # Contract
+/// - **plan_is_pure**: the same request has the same plan.
+/// - **converges**: after `deploy`, as many instances become ready as were asked for.
+/// - **reports_each_once**: every instance is reported ready once, and gone once.
+/// - **refuses_bad_combinations**: a contract that needs a hook, on a manager that offers none,
+///   answers `Unsupported` and says so.
+/// - **remove_leaves_nothing**: after `remove`, no instance of the revision is left.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait FunctionDeployer: Send + Sync + 'static {
+    /// How a request would be carried out.
+    fn plan(&self, request: &Deploy) -> Result<Plan>;
+    /// Carries it out; instances are reported by `watch` as they become ready.
+    async fn deploy(&self, request: Deploy) -> Result<WorkloadId>;
+    /// Ends all instances of a revision.
+    async fn remove(&self, revision: &FunctionRevision) -> Result<()>;
+    /// What happens from now on.
+    fn watch(&self) -> BoxStream<'static, DeployerEvent>;
+    /// What this is.
+    fn describe(&self) -> Description;
+}

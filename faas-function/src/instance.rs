@@ -1,0 +1,96 @@
+//! F4, the function instance: [`FunctionInstance`].
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use faas_core::{InstanceId, Invocation, Monotonic, Response, Result};
+use futures::future::BoxFuture;
+
+/// Is told when a slot is free again.
+pub trait SlotOwner: Send + Sync + 'static {
+    /// A slot of `instance` is free; called exactly once per permit.
+    fn released(&self, instance: InstanceId);
+}
+
+/// The right to one slot of an instance. Whoever runs the invocation holds it until the instance
+/// is idle again; dropping it frees the slot.
+#[must_use = "dropping the permit frees the slot"]
+pub struct Permit {
+    owner: Arc<dyn SlotOwner>,
+    instance: InstanceId,
+}
+
+impl Permit {
+    /// A permit for a slot that `owner` has taken.
+    pub fn new(owner: Arc<dyn SlotOwner>, instance: InstanceId) -> Self {
+        Self { owner, instance }
+    }
+
+    /// Of which instance.
+    pub fn instance(&self) -> InstanceId {
+        self.instance
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.owner.released(self.instance);
+    }
+}
+
+impl fmt::Debug for Permit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Permit").field(&self.instance).finish()
+    }
+}
+
+/// How an instance is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Health {
+    /// It takes invocations.
+    Ready,
+    /// It takes no more: it is being drained.
+    Draining,
+    /// It must be replaced: why.
+    Failed(String),
+}
+
+/// A self-contained worker that executes a function.
+///
+/// ```text
+/// F5 FunctionRouter ── invoke(permit) ──▶ F4 FunctionInstance ──▶ sandbox
+///        ▲                                     │
+///        └──────── permit dropped: idle ───────┘
+/// ```
+///
+/// # Contract
+/// - **function_failure_is_ok**: a failing function is a response whose outcome says so.
+/// - **permit_until_idle**: the permit is dropped when the instance is idle again, not sooner; if
+///   it cannot become idle it is `failed`, and the permit is dropped after that.
+/// - **cancel_by_drop**: dropping the invoke future or the response's body cancels the call.
+/// - **dead_is_classified**: an instance that dies fails its invocations with `Unavailable`,
+///   `Retry::Safe` if the request was not delivered, else `Retry::Ambiguous`.
+/// - **failed_resolves**: `failed` ends when the instance must be replaced, and not before.
+/// - **drain_waits**: `drain` ends when no invocation runs, or at its deadline; a draining instance
+///   refuses new ones with `Unavailable` and `Retry::Safe`.
+/// - **response_bounded**: a response over the limit is the function's failure
+///   `Function.ResponseTooLarge`; one after the timeout `Function.Timeout`.
+///
+/// # Errors
+/// As above; `DeadlineExceeded` after the invocation's deadline.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait FunctionInstance: Send + Sync + 'static {
+    /// Which one.
+    fn id(&self) -> InstanceId;
+    /// Runs one invocation.
+    async fn invoke(&self, invocation: Invocation, permit: Permit) -> Result<Response>;
+    /// How it is.
+    fn health(&self) -> Health;
+    /// Ends when it must be replaced, with the reason.
+    fn failed(&self) -> BoxFuture<'static, String>;
+    /// Takes no more, and waits for those that run, until `deadline`.
+    async fn drain(&self, deadline: Monotonic) -> Result<()>;
+}

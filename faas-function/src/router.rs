@@ -1,0 +1,91 @@
+//! F5, the function router: [`FunctionRouter`].
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use faas_core::{
+    Description, InstanceId, Invocation, PrewarmHint, Response, Result, StartKind, Timeline,
+};
+use futures::stream::BoxStream;
+
+use crate::autoscaler::{RevisionId, RevisionLoad};
+use crate::instance::FunctionInstance;
+use crate::registry::FunctionRevision;
+
+/// An instance that takes invocations from now on.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct AddInstance {
+    /// Of which revision.
+    pub revision: Arc<FunctionRevision>,
+    /// The instance.
+    pub instance: Arc<dyn FunctionInstance>,
+    /// What its first invocation is: cold or prewarmed.
+    pub start: StartKind,
+    /// Where the time of its start went.
+    pub timeline: Timeline,
+}
+
+impl AddInstance {
+    /// An instance that was started on demand.
+    pub fn new(revision: Arc<FunctionRevision>, instance: Arc<dyn FunctionInstance>) -> Self {
+        Self {
+            revision,
+            instance,
+            start: StartKind::Cold,
+            timeline: Timeline::default(),
+        }
+    }
+}
+
+impl std::fmt::Debug for AddInstance {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("AddInstance")
+            .field(&self.instance.id())
+            .field(&self.start)
+            .finish()
+    }
+}
+
+/// Routes requests to the right instance; queues them while none is there.
+///
+/// ```text
+/// invoke ──▶ alias → revision (in memory) ──▶ free slot? ── yes ──▶ F4 FunctionInstance
+///                                                │ no                    │ slot frees
+///                                                ▼                       ▼
+///                                          bounded queue ◀───────── hand-over
+///                                                └── demand ──▶ F6 autoscaler
+/// ```
+///
+/// # Contract
+/// - **never_over_the_limit**: no instance has more invocations at once than its concurrency.
+/// - **queue_is_bounded**: over the bound, `Exhausted` with a retry-after.
+/// - **hands_over**: a waiting invocation gets the first slot that frees, of a new instance or of an
+///   old one.
+/// - **fair**: tenants that wait are served in turn, not by the length of their queues.
+/// - **deadline_leaves_queue**: an invocation whose deadline passes leaves the queue with
+///   `DeadlineExceeded`.
+/// - **drop_leaves_queue**: dropping the future of `invoke` leaves the queue at once.
+/// - **demand_is_pushed**: `demand` reports a change at once, not by polling.
+/// - **removed_gets_no_more**: an instance that was removed gets no new invocation.
+/// - **weights_split**: an alias's traffic is split by its weights.
+/// - **unknown_function**: an unknown function, revision or alias answers `NotFound`.
+///
+/// # Errors
+/// As above; whatever error the instance gives.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait FunctionRouter: Send + Sync + 'static {
+    /// Runs one invocation.
+    async fn invoke(&self, invocation: Invocation) -> Result<Response>;
+    /// A function will be needed soon.
+    fn prewarm(&self, hint: PrewarmHint);
+    /// An instance takes invocations.
+    fn add(&self, instance: AddInstance);
+    /// An instance takes no more.
+    fn remove(&self, instance: InstanceId);
+    /// Demand and supply of each revision, whenever they change.
+    fn demand(&self) -> BoxStream<'static, (RevisionId, RevisionLoad)>;
+    /// What this is.
+    fn describe(&self) -> Description;
+}
