@@ -41,18 +41,18 @@ impl Random {
 /// What a policy knows besides what it observed.
 #[derive(Debug)]
 #[non_exhaustive]
-pub struct SchedulerContext<'a> {
+pub struct SchedulerContext {
     /// The time.
     pub now: Monotonic,
-    /// Randomness.
-    pub random: &'a mut Random,
+    /// Randomness for this decision.
+    pub random: Random,
     /// How many tasks more may run at once on this engine.
     pub free: usize,
 }
 
-impl<'a> SchedulerContext<'a> {
+impl SchedulerContext {
     /// A context.
-    pub fn new(now: Monotonic, random: &'a mut Random, free: usize) -> Self {
+    pub fn new(now: Monotonic, random: Random, free: usize) -> Self {
         Self { now, random, free }
     }
 }
@@ -161,7 +161,7 @@ pub trait WorkflowScheduler: Send + Sync + 'static {
     /// Learns of a change.
     fn observe(&mut self, change: SchedulerChange);
     /// Decides.
-    fn decide(&mut self, context: &mut SchedulerContext<'_>) -> Schedule;
+    fn decide(&mut self, context: &mut SchedulerContext) -> Schedule;
     /// The state as bytes.
     fn save(&self) -> Result<Bytes>;
     /// The state from bytes.
@@ -174,7 +174,7 @@ impl<T: WorkflowScheduler + ?Sized> WorkflowScheduler for Box<T> {
     fn observe(&mut self, change: SchedulerChange) {
         (**self).observe(change);
     }
-    fn decide(&mut self, context: &mut SchedulerContext<'_>) -> Schedule {
+    fn decide(&mut self, context: &mut SchedulerContext) -> Schedule {
         (**self).decide(context)
     }
     fn save(&self) -> Result<Bytes> {

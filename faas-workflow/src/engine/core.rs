@@ -338,7 +338,8 @@ impl EngineCore {
 
     fn schedule(&mut self, moment: Moment, turn: &mut Turn) {
         let free = self.limit.saturating_sub(self.running);
-        let mut context = SchedulerContext::new(moment.now, &mut self.random, free);
+        let random = Random::new(self.random.next());
+        let mut context = SchedulerContext::new(moment.now, random, free);
         let schedule = self.scheduler.decide(&mut context);
         turn.prewarms = schedule.prewarms;
         turn.wake_at = schedule.wake_at;

@@ -61,7 +61,7 @@ impl WorkflowScheduler for Eager {
         }
     }
 
-    fn decide(&mut self, context: &mut SchedulerContext<'_>) -> Schedule {
+    fn decide(&mut self, context: &mut SchedulerContext) -> Schedule {
         let mut starts = Vec::new();
         while starts.len() < context.free
             && let Some((_, task)) = self.ready.pop_first()
