@@ -6,7 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, quoted};
 
 /// The SHA-256 of some bytes; written `sha256:` and 64 hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -49,7 +49,7 @@ impl FromStr for Digest {
         let bad = || {
             Error::invalid(
                 "parse digest",
-                format!("{text:?} is not sha256:<64 digits>"),
+                format!("{} is not sha256:<64 digits>", quoted(text)),
             )
         };
         let digits = text.strip_prefix("sha256:").ok_or_else(bad)?;

@@ -11,7 +11,7 @@ use faas_core::store::{
     Batch, BatchId, BatchOutcome, Change, Committed, Durability, Entry, Key, Limits, MemoryStore,
     Page, Precondition, Revision, Scan, Space, Store, Version,
 };
-use faas_core::{Error, Result};
+use faas_core::{Error, ErrorKind, Result};
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{BoxStream, StreamExt};
 
@@ -168,6 +168,17 @@ fn halves(batch: Batch) -> impl Iterator<Item = Batch> {
         })
 }
 
+async fn commit_halves(inner: MemoryStore, batch: Batch) -> Result<Committed> {
+    let mut all = Committed::default();
+    for half in halves(batch) {
+        let committed = inner.commit(half).await?;
+        all.versions.extend(committed.versions);
+        all.revisions.extend(committed.revisions);
+        tokio::task::yield_now().await;
+    }
+    Ok(all)
+}
+
 /// The batch without what it says again of a key.
 fn once(batch: Batch) -> Batch {
     let mut seen = Vec::new();
@@ -241,16 +252,7 @@ impl Store for Broken {
     fn commit(&self, batch: Batch) -> BoxFuture<'static, Result<Committed>> {
         let inner = self.inner.clone();
         match self.fault {
-            Fault::HalfBatch => Box::pin(async move {
-                let mut all = Committed::default();
-                for half in halves(batch) {
-                    let committed = inner.commit(half).await?;
-                    all.versions.extend(committed.versions);
-                    all.revisions.extend(committed.revisions);
-                    tokio::task::yield_now().await;
-                }
-                Ok(all)
-            }),
+            Fault::HalfBatch => Box::pin(commit_halves(inner, batch)),
             Fault::LazyCommit => Box::pin(async move { inner.commit(batch).await }),
             Fault::DropCancels => self.commit_cancelled(batch),
             Fault::Reorders => self.commit_reordered(batch),
@@ -276,7 +278,10 @@ impl Store for Broken {
             }
             Fault::DirtyReads => self.commit_dirty(batch),
             Fault::StaleReads => self.commit_behind(batch),
-            Fault::OneSpace => inner.commit(rebuilt(batch, |_| ONE_SPACE, |_| Precondition::Any)),
+            Fault::OneSpace => {
+                let batch = rebuilt(batch, |_| ONE_SPACE, |_| Precondition::Any);
+                Box::pin(commit_halves(inner, batch))
+            }
             Fault::KeyTwice => inner.commit(once(batch)),
             _ => inner.commit(batch),
         }
@@ -314,7 +319,10 @@ impl Store for Broken {
             Fault::WatchIgnoresPrefix => inner.watch(space, key, after),
             Fault::WatchHidesCompaction => inner
                 .watch(space, prefix, after)
-                .filter(|change| futures::future::ready(change.is_ok()))
+                .filter(|change| {
+                    let error = change.as_ref().err().map(Error::kind);
+                    futures::future::ready(error != Some(ErrorKind::Compacted))
+                })
                 .chain(futures::stream::pending())
                 .boxed(),
             Fault::OneSpace => inner.watch(&ONE_SPACE, prefix, after),

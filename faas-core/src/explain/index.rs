@@ -48,6 +48,14 @@ impl Index {
             .collect()
     }
 
+    /// Whether one of `story` names a cause that is not kept.
+    pub(super) fn lacks_a_cause(&self, story: &[Arc<Decision>]) -> bool {
+        story
+            .iter()
+            .filter_map(|decision| decision.caused_by)
+            .any(|cause| !self.by_id.contains_key(&cause))
+    }
+
     /// The decisions that name `subject`, or a part of it that such a decision names.
     fn about(&self, subject: Subject) -> Vec<usize> {
         let mut seen = HashSet::from([subject]);

@@ -57,6 +57,8 @@ pub struct Explanation {
     pub finding: Finding,
     /// The decisions, oldest first.
     pub decisions: Vec<Arc<Decision>>,
+    /// Whether a cause of one of them has left its ring: the story begins before its first line.
+    pub truncated: bool,
 }
 
 impl DecisionLog {
@@ -134,7 +136,9 @@ impl DecisionLog {
     /// of going through all that is kept, once.
     pub fn explain(&self, subject: impl Into<Subject>) -> Explanation {
         let subject = subject.into();
-        let decisions = Index::new(self.all()).story(subject);
+        let index = Index::new(self.all());
+        let decisions = index.story(subject);
+        let truncated = index.lacks_a_cause(&decisions);
         let finding = if !decisions.is_empty() {
             Finding::Found
         } else if !self.0.ids.made(subject.as_u128()) {
@@ -148,6 +152,7 @@ impl DecisionLog {
             subject,
             finding,
             decisions,
+            truncated,
         }
     }
 
@@ -192,6 +197,9 @@ impl fmt::Display for Explanation {
                 return f.write_str("it was here, but decisions as old as it have been evicted");
             }
             Finding::Unknown => return f.write_str("this platform has never seen it"),
+        }
+        if self.truncated {
+            writeln!(f, "{:>10}  what led here has been evicted", "…")?;
         }
         let start = self
             .decisions
@@ -277,6 +285,20 @@ mod tests {
             log.record(DecisionClass::Queueing, vec![id.into()], None, vec![REASON]);
         }
         assert_eq!(log.explain(warm).finding, Finding::Evicted);
+    }
+
+    #[tokio::test]
+    async fn says_when_a_cause_has_been_evicted() {
+        let (log, ids) = log(1);
+        let sandbox: SandboxId = ids.next();
+        let queued = log.record(DecisionClass::Queueing, vec![], None, vec![REASON]);
+        let placed = vec![sandbox.into()];
+        log.record(DecisionClass::Placement, placed, Some(queued), vec![REASON]);
+        assert!(!log.explain(sandbox).truncated);
+        log.record(DecisionClass::Queueing, vec![], None, vec![REASON]);
+        let story = log.explain(sandbox);
+        assert!(story.truncated);
+        assert!(story.to_string().contains("has been evicted"), "{story}");
     }
 
     #[tokio::test]
