@@ -1,5 +1,8 @@
 //! F3, the function deployer: [`FunctionDeployer`].
 
+pub mod layered;
+pub mod plan;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -7,6 +10,8 @@ use faas_core::explain::Reason;
 use faas_core::{DecisionId, Description, InstanceId, Monotonic, Result, Timeline, WorkloadId};
 use faas_resource::WorkloadSpec;
 use futures::stream::BoxStream;
+
+pub use layered::LayeredDeployer;
 
 use crate::instance::FunctionInstance;
 use crate::registry::FunctionRevision;
@@ -126,3 +131,27 @@ pub trait FunctionDeployer: Send + Sync + 'static {
     /// What this is.
     fn describe(&self) -> Description;
 }
+
+macro_rules! pointer {
+    ($($pointer:ident),*) => {$(
+        #[async_trait]
+        impl<T: FunctionDeployer + ?Sized> FunctionDeployer for $pointer<T> {
+            fn plan(&self, request: &Deploy) -> Result<Plan> {
+                (**self).plan(request)
+            }
+            async fn deploy(&self, request: Deploy) -> Result<WorkloadId> {
+                (**self).deploy(request).await
+            }
+            async fn remove(&self, revision: &FunctionRevision) -> Result<()> {
+                (**self).remove(revision).await
+            }
+            fn watch(&self) -> BoxStream<'static, DeployerEvent> {
+                (**self).watch()
+            }
+            fn describe(&self) -> Description {
+                (**self).describe()
+            }
+        }
+    )*};
+}
+pointer!(Arc, Box);

@@ -14,6 +14,7 @@
 pub mod autoscaler;
 pub mod builder;
 pub mod contract;
+pub mod control;
 pub mod deployer;
 pub mod instance;
 pub mod registry;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use faas_core::{
-    Description, InstanceId, Invocation, PrewarmHint, Response, Result, StartKind, Timeline,
+    DecisionId, Description, InstanceId, Invocation, PrewarmHint, Response, Result, StartKind,
+    Timeline,
 };
 use futures::stream::BoxStream;
 
@@ -24,6 +25,8 @@ pub struct AddInstance {
     pub start: StartKind,
     /// Where the time of its start went.
     pub timeline: Timeline,
+    /// The scaling decision that it was started for.
+    pub caused_by: Option<DecisionId>,
 }
 
 impl AddInstance {
@@ -34,6 +37,7 @@ impl AddInstance {
             instance,
             start: StartKind::Cold,
             timeline: Timeline::default(),
+            caused_by: None,
         }
     }
 }

@@ -35,7 +35,8 @@ pub struct Capacity {
 ///   changes nothing; applying a changed spec replaces the replicas of the old one.
 /// - **apply_validates**: a bad spec answers `InvalidArgument` with every fault and changes nothing.
 /// - **scale_converges**: after `scale`, as many replicas come to run as are wanted, within the
-///   spec's bounds; more are stopped, `retiring` first.
+///   spec's bounds; more are stopped. Those named `retiring` are stopped whatever the counts, and
+///   replaced where the counts want it.
 /// - **scale_is_soft**: `scale` waits for no store.
 /// - **replaces_the_dead**: a replica that ends while it is wanted is replaced.
 /// - **starts_nothing_twice**: no more sandboxes are started than were ever wanted at once plus

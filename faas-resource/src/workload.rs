@@ -117,7 +117,7 @@ pub struct ScaleRequest {
     pub paused: u32,
     /// How many more are to be created but not started.
     pub created: u32,
-    /// Those that go first.
+    /// Those that go, whatever the counts; they are replaced where the counts want it.
     pub retiring: Vec<SandboxId>,
     /// The decision that led to this.
     pub caused_by: Option<DecisionId>,

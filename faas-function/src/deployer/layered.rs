@@ -1,0 +1,426 @@
+//! [`LayeredDeployer`]: delegates the doing to a resource manager, and connects contracts to the
+//! sandboxes that it reports.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use faas_core::explain::{DecisionClass, DecisionLog, Reason};
+use faas_core::{
+    Clock, Component, Description, Error, Phase, Result, SandboxId, Timeline, WorkloadId,
+};
+use faas_resource::ResourceManager;
+use faas_resource::workload::{Replica, ScaleRequest, WorkloadEvent};
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use tokio::sync::broadcast;
+use tokio::task::{AbortHandle, JoinHandle};
+
+use super::plan::{self, Contracts, instance_id, sandbox_id};
+use super::{Deploy, DeployerEvent, FunctionDeployer, Plan};
+use crate::contract::Connect;
+use crate::instance::FunctionInstance;
+use crate::registry::FunctionRevision;
+
+/// How many events a reader may fall behind.
+const EVENTS: usize = 4096;
+/// How long a sandbox that does not speak its contract is left before it is replaced, at first and
+/// at most: doubled with each failure in a row, so that a broken function does not spin.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
+
+const READY: Reason = Reason::new(
+    "instance.ready",
+    "instance {instance} of {function} is ready",
+);
+const ENDED: Reason = Reason::new("instance.ended", "its sandbox {phase}");
+const RETIRED: Reason = Reason::new("instance.retired", "it was no longer wanted");
+const QUARANTINED: Reason = Reason::new("instance.failed", "it is replaced: {why}");
+const UNCONNECTED: Reason = Reason::new(
+    "instance.unconnected",
+    "its sandbox does not speak the contract: {error}",
+)
+.helped_by("read the function's log");
+
+/// The default deployer, over any [`ResourceManager`].
+#[derive(Clone)]
+pub struct LayeredDeployer {
+    shared: Arc<Shared>,
+    _pump: Arc<AbortOnDrop>,
+}
+
+struct Shared {
+    manager: Arc<dyn ResourceManager>,
+    contracts: Contracts,
+    clock: Arc<dyn Clock>,
+    log: DecisionLog,
+    events: broadcast::Sender<DeployerEvent>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    workloads: HashMap<WorkloadId, Deployed>,
+    instances: HashMap<SandboxId, Tracked>,
+}
+
+struct Deployed {
+    revision: Arc<FunctionRevision>,
+    replicas: u32,
+    failures: u32,
+}
+
+struct Tracked {
+    revision: Arc<FunctionRevision>,
+    reported: bool,
+    task: AbortOnDrop,
+}
+
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl From<JoinHandle<()>> for AbortOnDrop {
+    fn from(task: JoinHandle<()>) -> Self {
+        Self(task.abort_handle())
+    }
+}
+
+impl std::fmt::Debug for LayeredDeployer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LayeredDeployer")
+            .field("runtimes", &self.shared.contracts.keys())
+            .finish_non_exhaustive()
+    }
+}
+
+impl LayeredDeployer {
+    /// A deployer that speaks these contracts on that manager. It runs until it is dropped; it
+    /// must be made within a tokio runtime.
+    pub fn new(
+        manager: Arc<dyn ResourceManager>,
+        contracts: Contracts,
+        clock: Arc<dyn Clock>,
+        log: DecisionLog,
+    ) -> Self {
+        let events = broadcast::Sender::new(EVENTS);
+        let state = Mutex::default();
+        let shared = Arc::new(Shared {
+            manager,
+            contracts,
+            clock,
+            log,
+            events,
+            state,
+        });
+        let watch = shared.manager.watch();
+        let pump = tokio::spawn(pump(Arc::downgrade(&shared), watch));
+        Self {
+            shared,
+            _pump: Arc::new(pump.into()),
+        }
+    }
+}
+
+/// Follows the manager's events for as long as the deployer lives.
+async fn pump(shared: std::sync::Weak<Shared>, mut watch: BoxStream<'static, WorkloadEvent>) {
+    while let Some(event) = watch.next().await {
+        let Some(shared) = shared.upgrade() else {
+            return;
+        };
+        match event {
+            WorkloadEvent::Ready(workload, replica) => shared.ready(workload, replica),
+            WorkloadEvent::Retiring(_, sandbox) => shared.gone(sandbox, RETIRED),
+            WorkloadEvent::Gone(_, replica) => {
+                let phase = format!("{:?}", replica.phase).to_lowercase();
+                shared.gone(replica.sandbox, ENDED.with("phase", phase));
+            }
+            WorkloadEvent::Waiting(workload, error) => shared.waiting(workload, error),
+            WorkloadEvent::Resync => shared.resync().await,
+            _ => {}
+        }
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn emit(&self, event: DeployerEvent) {
+        // An error means that nobody listens, which is nobody's fault.
+        let _ = self.events.send(event);
+    }
+
+    fn ready(self: &Arc<Self>, workload: WorkloadId, replica: Replica) {
+        let mut state = self.state();
+        let Some(deployed) = state.workloads.get(&workload) else {
+            return;
+        };
+        let revision = deployed.revision.clone();
+        if let Entry::Vacant(vacant) = state.instances.entry(replica.sandbox) {
+            let task = tokio::spawn(self.clone().serve(revision.clone(), workload, replica));
+            vacant.insert(Tracked {
+                revision,
+                reported: false,
+                task: task.into(),
+            });
+        }
+    }
+
+    /// The life of one instance: connect, report, and replace it when it fails.
+    async fn serve(
+        self: Arc<Self>,
+        revision: Arc<FunctionRevision>,
+        workload: WorkloadId,
+        replica: Replica,
+    ) {
+        let sandbox = replica.sandbox;
+        let started = self.clock.now();
+        let reason = match self.connect(&revision, &replica).await {
+            Ok(instance) => {
+                let mut timeline = Timeline::default();
+                timeline[Phase::Place] = replica.times.place;
+                timeline[Phase::Prepare] = replica.times.prepare;
+                timeline[Phase::Start] = replica.times.start;
+                timeline[Phase::Connect] = self.clock.now().since(started);
+                let failed = instance.failed();
+                self.report(&revision, &replica, instance, timeline);
+                QUARANTINED.with("why", failed.await)
+            }
+            Err(error) => {
+                self.waiting(workload, error.clone());
+                let pause = self.backoff(workload);
+                self.clock.sleep_until(self.clock.now() + pause).await;
+                UNCONNECTED.with("error", error.to_string())
+            }
+        };
+        self.replace(workload, sandbox).await;
+        // Last, for it ends this very task.
+        self.gone(sandbox, reason);
+    }
+
+    async fn connect(
+        &self,
+        revision: &Arc<FunctionRevision>,
+        replica: &Replica,
+    ) -> Result<Arc<dyn FunctionInstance>> {
+        let contract = plan::contract(revision, &self.contracts)?;
+        let Some(endpoint) = replica.endpoint.clone() else {
+            let message = format!("sandbox {} is ready without an endpoint", replica.sandbox);
+            return Err(Error::unavailable("connect", message));
+        };
+        let instance = instance_id(replica.sandbox);
+        let connect = Connect::new(replica.sandbox, instance, endpoint, revision.clone());
+        contract.connect(connect).await
+    }
+
+    fn report(
+        &self,
+        revision: &Arc<FunctionRevision>,
+        replica: &Replica,
+        instance: Arc<dyn FunctionInstance>,
+        timeline: Timeline,
+    ) {
+        let mut state = self.state();
+        if let Some(tracked) = state.instances.get_mut(&replica.sandbox) {
+            tracked.reported = true;
+        }
+        if let Some(deployed) = state.workloads.get_mut(&plan::workload_id(revision)) {
+            deployed.failures = 0;
+        }
+        drop(state);
+        let id = instance.id();
+        let reason = READY
+            .with("instance", id.as_u128())
+            .with("function", revision.function.to_string());
+        let subjects = vec![id.into(), replica.sandbox.into()];
+        self.log.record(
+            DecisionClass::Instance,
+            subjects,
+            replica.caused_by,
+            vec![reason],
+        );
+        let (revision, caused_by) = (revision.clone(), replica.caused_by);
+        self.emit(DeployerEvent::Ready {
+            revision,
+            instance,
+            timeline,
+            caused_by,
+        });
+    }
+
+    /// Asks for another sandbox in the place of one that failed.
+    async fn replace(&self, workload: WorkloadId, sandbox: SandboxId) {
+        let replicas = self
+            .state()
+            .workloads
+            .get(&workload)
+            .map(|deployed| deployed.replicas);
+        let Some(replicas) = replicas else { return };
+        let mut request = ScaleRequest::running(workload, replicas);
+        request.retiring = vec![sandbox];
+        if let Err(error) = self.manager.scale(request).await {
+            tracing::warn!(%workload, %sandbox, %error, "a failed sandbox could not be replaced");
+        }
+    }
+
+    fn backoff(&self, workload: WorkloadId) -> Duration {
+        let mut state = self.state();
+        let Some(deployed) = state.workloads.get_mut(&workload) else {
+            return BACKOFF.0;
+        };
+        deployed.failures = deployed.failures.saturating_add(1);
+        BACKOFF
+            .0
+            .saturating_mul(1 << (deployed.failures - 1).min(16))
+            .min(BACKOFF.1)
+    }
+
+    /// Reports an instance gone, once, and forgets it.
+    fn gone(&self, sandbox: SandboxId, reason: Reason) {
+        let Some(tracked) = self.state().instances.remove(&sandbox) else {
+            return;
+        };
+        let instance = instance_id(sandbox);
+        let subjects = vec![instance.into(), sandbox.into()];
+        self.log.record(
+            DecisionClass::Instance,
+            subjects,
+            None,
+            vec![reason.clone()],
+        );
+        if tracked.reported {
+            let revision = tracked.revision.clone();
+            self.emit(DeployerEvent::Gone {
+                revision,
+                instance,
+                reason,
+            });
+        }
+        drop(tracked.task);
+    }
+
+    fn waiting(&self, workload: WorkloadId, error: Error) {
+        let revision = self
+            .state()
+            .workloads
+            .get(&workload)
+            .map(|d| d.revision.clone());
+        if let Some(revision) = revision {
+            self.emit(DeployerEvent::Waiting { revision, error });
+        }
+    }
+
+    /// Catches up after missed events.
+    async fn resync(self: &Arc<Self>) {
+        let listed = match self.manager.list().await {
+            Ok(listed) => listed,
+            Err(error) => {
+                tracing::warn!(%error, "the resource manager could not be listed");
+                return;
+            }
+        };
+        let running: Vec<_> = listed
+            .into_iter()
+            .flat_map(|status| {
+                status
+                    .replicas
+                    .into_iter()
+                    .map(move |r| (status.spec.id, r))
+            })
+            .filter(|(_, replica)| replica.endpoint.is_some())
+            .collect();
+        let known: Vec<_> = self.state().instances.keys().copied().collect();
+        for sandbox in known {
+            if !running
+                .iter()
+                .any(|(_, replica)| replica.sandbox == sandbox)
+            {
+                self.gone(sandbox, ENDED.with("phase", "is gone"));
+            }
+        }
+        for (workload, replica) in running {
+            self.ready(workload, replica);
+        }
+    }
+}
+
+#[async_trait]
+impl FunctionDeployer for LayeredDeployer {
+    fn plan(&self, request: &Deploy) -> Result<Plan> {
+        plan::plan(
+            request,
+            &self.shared.contracts,
+            self.shared.manager.hooks().as_ref(),
+        )
+    }
+
+    async fn deploy(&self, request: Deploy) -> Result<WorkloadId> {
+        let plan = self.plan(&request)?;
+        let workload = plan.workload.id;
+        let caused_by = self.shared.log.record(
+            DecisionClass::Planning,
+            vec![workload.into()],
+            request.caused_by,
+            plan.reasons,
+        );
+        let known = self.shared.state().workloads.contains_key(&workload);
+        if !known {
+            self.shared.manager.apply(plan.workload).await?;
+        }
+        let revision = request.revision;
+        let deployed = Deployed {
+            revision,
+            replicas: plan.replicas,
+            failures: 0,
+        };
+        match self.shared.state().workloads.entry(workload) {
+            Entry::Occupied(mut entry) => entry.get_mut().replicas = plan.replicas,
+            Entry::Vacant(entry) => drop(entry.insert(deployed)),
+        }
+        let mut scale = ScaleRequest::running(workload, plan.replicas);
+        scale.retiring = request.retiring.into_iter().map(sandbox_id).collect();
+        scale.caused_by = Some(caused_by);
+        self.shared.manager.scale(scale).await?;
+        if !known {
+            // What was adopted from an earlier life became ready before we knew the workload.
+            self.shared.resync().await;
+        }
+        Ok(workload)
+    }
+
+    async fn remove(&self, revision: &FunctionRevision) -> Result<()> {
+        let workload = plan::workload_id(revision);
+        self.shared.manager.remove(workload).await?;
+        self.shared.state().workloads.remove(&workload);
+        Ok(())
+    }
+
+    fn watch(&self) -> BoxStream<'static, DeployerEvent> {
+        let events = self.shared.events.subscribe();
+        stream::unfold(events, |mut events| async move {
+            loop {
+                match events.recv().await {
+                    Ok(event) => return Some((event, events)),
+                    Err(broadcast::error::RecvError::Lagged(missed)) => {
+                        tracing::error!(missed, "a reader of the deployer fell behind");
+                    }
+                    Err(broadcast::error::RecvError::Closed) => return None,
+                }
+            }
+        })
+        .boxed()
+    }
+
+    fn describe(&self) -> Description {
+        Description::new("LayeredDeployer")
+            .provides(Component::F3)
+            .provides(Component::F4)
+    }
+}

@@ -1,0 +1,134 @@
+//! The plan: a pure function of a revision, what is asked, and what contracts there are.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use faas_core::explain::Reason;
+use faas_core::{Digest, Error, InstanceId, Name, Result, RuntimeName, SandboxId, WorkloadId};
+use faas_resource::{Hooks, SandboxSpec, WorkloadSpec};
+
+use super::{Deploy, Plan};
+use crate::contract::Contract;
+use crate::registry::FunctionRevision;
+
+const REPLICAS: Reason = Reason::new(
+    "plan.replicas",
+    "{replicas} replicas of {function}@{revision}",
+);
+const BOUNDED: Reason = Reason::new(
+    "plan.bounded",
+    "{asked} were asked for, {min}..={max} are allowed",
+)
+.helped_by("raise the function's max_instances");
+
+/// The contracts of a deployer, by the runtime that names them.
+pub type Contracts = BTreeMap<RuntimeName, Arc<dyn Contract>>;
+
+/// The workload of a revision: the same one in every life of the platform.
+pub fn workload_id(revision: &FunctionRevision) -> WorkloadId {
+    let name = format!("{}@{}", revision.function, revision.number);
+    let hex = Digest::of(name.as_bytes()).hex();
+    // The first half of the digest: 128 bits, which every hexadecimal text of 32 digits holds.
+    WorkloadId::from_u128(u128::from_str_radix(&hex[..32], 16).unwrap_or_default())
+}
+
+/// An instance goes by the number of its sandbox.
+pub fn instance_id(sandbox: SandboxId) -> InstanceId {
+    InstanceId::from_u128(sandbox.as_u128())
+}
+
+/// The sandbox of an instance.
+pub fn sandbox_id(instance: InstanceId) -> SandboxId {
+    SandboxId::from_u128(instance.as_u128())
+}
+
+/// How `request` is carried out with these contracts, on a manager that offers these hooks.
+///
+/// # Errors
+/// `Unsupported` where runtime, executable, contract and manager do not fit together.
+pub fn plan(request: &Deploy, contracts: &Contracts, hooks: Option<&Hooks>) -> Result<Plan> {
+    let revision = &request.revision;
+    let contract = contract(revision, contracts)?;
+    let mut sandbox = SandboxSpec::new(revision.config.executable.clone());
+    sandbox.environment.clone_from(&revision.config.environment);
+    sandbox.resources.clone_from(&revision.config.resources);
+    sandbox.extensions.clone_from(&revision.config.extensions);
+    sandbox.labels = labels(revision)?;
+    if let Some((name, _)) = contract.hook() {
+        if hooks.is_none_or(|hooks| hooks.get(&name).is_none()) {
+            let message = format!(
+                "{}@{}: runtime {} needs the hook {name} before each start, which this resource \
+                 manager does not offer",
+                revision.function, revision.number, revision.config.runtime
+            );
+            return Err(Error::unsupported("plan deployment", message));
+        }
+        sandbox.hook = Some(name);
+    }
+    let mut workload = WorkloadSpec::new(workload_id(revision), sandbox);
+    (workload.min, workload.max) = (revision.config.min_instances, revision.config.max_instances);
+    workload.validate()?;
+    let replicas = request.instances.clamp(workload.min, workload.max);
+    Ok(Plan {
+        reasons: reasons(request, replicas),
+        workload,
+        replicas,
+    })
+}
+
+/// The contract of a revision, if it can speak to the revision's kind of executable.
+///
+/// # Errors
+/// `Unsupported` otherwise.
+pub fn contract(revision: &FunctionRevision, contracts: &Contracts) -> Result<Arc<dyn Contract>> {
+    let runtime = &revision.config.runtime;
+    let Some(contract) = contracts.get(runtime) else {
+        let known: Vec<_> = contracts.keys().map(RuntimeName::as_str).collect();
+        let known = known.join(", ");
+        let message = format!(
+            "{}: no contract for runtime {runtime}; there are: {known}",
+            revision.function
+        );
+        return Err(Error::unsupported("plan deployment", message));
+    };
+    let kind = revision.config.executable.kind();
+    if !contract.executables().contains(&kind) {
+        let message = format!(
+            "{}: runtime {runtime} cannot run a {kind:?}",
+            revision.function
+        );
+        return Err(Error::unsupported("plan deployment", message));
+    }
+    Ok(contract.clone())
+}
+
+fn labels(revision: &FunctionRevision) -> Result<BTreeMap<Name, Name>> {
+    let label = |key: &str, value: &str| Ok((Name::new(key)?, Name::new(value)?));
+    [
+        label("namespace", revision.function.namespace.as_str()),
+        label("function", revision.function.name.as_str()),
+        label("revision", &revision.number.to_string()),
+    ]
+    .into_iter()
+    .collect()
+}
+
+fn reasons(request: &Deploy, replicas: u32) -> Vec<Reason> {
+    let revision = &request.revision;
+    let mut reasons = vec![
+        REPLICAS
+            .with("replicas", replicas)
+            .with("function", revision.function.to_string())
+            .with("revision", revision.number.0),
+    ];
+    if replicas != request.instances {
+        let config = &revision.config;
+        let bounded = BOUNDED.with("asked", request.instances);
+        reasons.push(
+            bounded
+                .with("min", config.min_instances)
+                .with("max", config.max_instances),
+        );
+    }
+    reasons
+}
