@@ -1,5 +1,7 @@
 //! R3, the resource scheduler: [`ResourceScheduler`].
 
+pub mod filter_score;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -12,6 +14,8 @@ use faas_core::{
 use crate::agent::NodeInfo;
 use crate::hook::ReachKind;
 use crate::workload::{Priority, WorkloadSpec};
+
+pub use filter_score::FilterScore;
 
 /// A sandbox that has its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
