@@ -3,6 +3,7 @@
 //! [`Invoker`](faas_core::Invoker).
 
 pub mod builder;
+mod content;
 pub mod engine;
 pub mod execution_store;
 pub mod history;

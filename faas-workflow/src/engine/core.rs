@@ -309,10 +309,7 @@ impl EngineCore {
     }
 
     /// Ends a turn: the scheduler decides, and what changed is packed, one append an execution.
-    ///
-    /// # Errors
-    /// Those of saving a program for a snapshot.
-    pub fn turn(&mut self, moment: Moment, epoch: Epoch, admit: bool) -> Result<Turn> {
+    pub fn turn(&mut self, moment: Moment, epoch: Epoch, admit: bool) -> Turn {
         let mut turn = Turn::default();
         if admit {
             self.schedule(moment, &mut turn);
@@ -321,7 +318,7 @@ impl EngineCore {
             let Some(owned) = self.executions.get_mut(&id) else {
                 continue;
             };
-            let Some(append) = owned.core.take_append(epoch, moment.wall)? else {
+            let Some(append) = owned.core.take_append(epoch, moment.wall) else {
                 continue;
             };
             turn.steps.push(Step {
@@ -333,7 +330,7 @@ impl EngineCore {
                 self.remove(id);
             }
         }
-        Ok(turn)
+        turn
     }
 
     fn schedule(&mut self, moment: Moment, turn: &mut Turn) {

@@ -1,9 +1,20 @@
 //! The defaults keep their contracts; broken ones are caught; crashes lose nothing.
 
+#[cfg(test)]
 mod broken_engine;
+#[cfg(test)]
 mod broken_execution_store;
+#[cfg(test)]
 mod broken_registry;
+#[cfg(test)]
 mod broken_scheduler;
+#[cfg(test)]
 mod conformance;
+#[cfg(test)]
 mod crash;
+#[cfg(test)]
 mod fixtures;
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod workflows;

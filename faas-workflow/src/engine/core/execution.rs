@@ -9,6 +9,7 @@ use faas_core::{Error, Result, TaskId};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::content::Content;
 use crate::execution_store::model::EngineEvent;
 use crate::execution_store::{Append, Epoch, ExecutionHead, StoredExecution};
 use crate::history::HistoryRecord;
@@ -54,7 +55,7 @@ struct Tasks {
 
 #[derive(Serialize, Deserialize)]
 struct Snapshot {
-    program: String,
+    program: Content,
     tasks: Tasks,
 }
 
@@ -104,7 +105,7 @@ impl ExecutionCore {
         let mut core = Self::empty(stored.head, program);
         if let Some(bytes) = stored.snapshot {
             let snapshot: Snapshot = encoding::decode(&bytes)?;
-            core.state = Some(core.program.restore(snapshot.program.as_bytes())?);
+            core.state = Some(core.program.restore(&Bytes::from(snapshot.program))?);
             core.tasks = snapshot.tasks;
         }
         for event in stored.events {
@@ -163,9 +164,7 @@ impl ExecutionCore {
     pub fn save(&self) -> Result<Bytes> {
         let missing = || Error::internal("save execution", "it has not begun");
         let state = self.state.as_ref().ok_or_else(missing)?;
-        let program = String::from_utf8(self.program.save(state)?.to_vec()).map_err(|_| {
-            Error::unsupported("save execution", "the program's snapshot is not text")
-        })?;
+        let program = Content::from(&self.program.save(state)?);
         let tasks = Tasks {
             ready: self.tasks.ready.clone(),
             running: self.tasks.running.clone(),
@@ -261,12 +260,9 @@ impl ExecutionCore {
     }
 
     /// What is not yet stored, as one transition; `None` if all is.
-    ///
-    /// # Errors
-    /// Those of saving the program for a snapshot.
-    pub fn take_append(&mut self, epoch: Epoch, wall: Timestamp) -> Result<Option<Append>> {
+    pub fn take_append(&mut self, epoch: Epoch, wall: Timestamp) -> Option<Append> {
         if self.events.is_empty() {
-            return Ok(None);
+            return None;
         }
         self.head.transition = self.head.transition.next();
         self.head.epoch = epoch;
@@ -282,12 +278,24 @@ impl ExecutionCore {
             self.stored_timer = timer;
         }
         if self.since_snapshot >= self.snapshot_after && self.head.ending.is_none() {
-            let snapshot = self.save()?;
-            // An event is some hundred bytes: so the cost of snapshots stays in proportion.
-            self.snapshot_after = SNAPSHOT_EVENTS.max(snapshot.len() / 128);
-            self.since_snapshot = 0;
-            append.snapshot = Some(snapshot);
+            append.snapshot = self.snapshot();
         }
-        Ok(Some(append))
+        Some(append)
+    }
+
+    /// A snapshot, unless the program cannot give one: then replay is longer, and that is all.
+    fn snapshot(&mut self) -> Option<Bytes> {
+        self.since_snapshot = 0;
+        match self.save() {
+            Ok(snapshot) => {
+                // An event is some hundred bytes: so the cost of snapshots stays in proportion.
+                self.snapshot_after = SNAPSHOT_EVENTS.max(snapshot.len() / 128);
+                Some(snapshot)
+            }
+            Err(error) => {
+                tracing::warn!(execution = %self.head.id, %error, "no snapshot was made");
+                None
+            }
+        }
     }
 }

@@ -1,5 +1,9 @@
 //! The loop that owns the core: drain → step → decide → one append → call.
 
+mod appends;
+mod calls;
+mod requests;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -27,14 +31,6 @@ use crate::program::{
 
 /// How many requests one turn takes at most.
 const DRAINED: usize = 1024;
-/// How long an execution rests whose append failed, before it is loaded again.
-const REST: Duration = Duration::from_millis(100);
-
-const RESUMED: Reason = Reason::new(
-    "task.resumed",
-    "it ran when its engine stopped, and has no recorded result: called again with the same key",
-);
-
 type Reply<T> = oneshot::Sender<Result<T>>;
 
 /// What the loop is asked.
@@ -204,131 +200,6 @@ impl Live {
         }
     }
 
-    fn message(&mut self, message: Message) {
-        match message {
-            Message::Shutdown { deadline, reply } => {
-                let (at, replies) = self.closing.get_or_insert((deadline, Vec::new()));
-                *at = deadline.min(*at);
-                replies.push(reply);
-            }
-            Message::Start { reply, .. } if self.closing.is_some() => {
-                let _ = reply.send(Err(closed()));
-            }
-            Message::Start {
-                head,
-                program,
-                beginning,
-                reply,
-            } => self.begin(*head, program, beginning, reply),
-            Message::Event {
-                execution,
-                kind,
-                reply,
-            } => self.told(execution, kind, reply),
-            Message::Wait { execution, reply } => {
-                if self.core.execution(execution).is_some() || self.away.contains(&execution) {
-                    let waiters = self.waiters.entry(execution).or_default();
-                    waiters.retain(|waiter| !waiter.is_closed());
-                    waiters.push(reply);
-                } else {
-                    let _ = reply.send(Err(Error::not_found("wait", "it is not open here")));
-                }
-            }
-            Message::Adopt {
-                stored,
-                program,
-                abort,
-                reply,
-            } => self.adopt(*stored, program, abort, reply),
-        }
-    }
-
-    fn begin(
-        &mut self,
-        head: ExecutionHead,
-        program: Arc<dyn Program>,
-        mut beginning: Beginning,
-        reply: Reply<ExecutionHead>,
-    ) {
-        if self.core.len() >= self.options.executions {
-            let message = format!("{} executions are open", self.core.len());
-            let full = Error::exhausted("start execution", message);
-            let _ = reply.send(Err(full.with_retry_after(Duration::from_secs(1))));
-            return;
-        }
-        let id = head.id;
-        beginning.entropy = self.core.entropy();
-        match ExecutionCore::begin(head, program, beginning) {
-            Ok(core) => {
-                self.insert(core);
-                self.waiting
-                    .entry(id)
-                    .or_default()
-                    .push(Waiting::Started(reply));
-            }
-            Err(error) => drop(reply.send(Err(error))),
-        }
-    }
-
-    fn insert(&mut self, core: ExecutionCore) {
-        let id = core.head().id;
-        self.generation += 1;
-        self.generations.insert(id, self.generation);
-        self.away.remove(&id);
-        self.core.insert(core, self.clock.now());
-    }
-
-    fn adopt(
-        &mut self,
-        stored: StoredExecution,
-        program: Arc<dyn Program>,
-        abort: Option<TaskError>,
-        reply: Option<Reply<()>>,
-    ) {
-        let id = stored.head.id;
-        if self.core.execution(id).is_some() || stored.head.status().is_ended() {
-            self.away.remove(&id);
-            self.ended(&stored.head);
-            reply.map(|reply| reply.send(Ok(())));
-            return;
-        }
-        match ExecutionCore::restore(stored, program) {
-            Ok(core) => {
-                self.insert(core);
-                let at = self.clock.wall();
-                self.apply(id, EngineEvent::Adopted { at });
-                if let Some(error) = abort {
-                    self.event(id, EventKind::Aborted(error));
-                }
-                let waiting = reply.map(Waiting::Told);
-                self.waiting.entry(id).or_default().extend(waiting);
-            }
-            Err(error) => {
-                tracing::error!(execution = %id, %error, "an execution cannot go on");
-                reply.map(|reply| reply.send(Err(error)));
-            }
-        }
-    }
-
-    fn told(&mut self, id: ExecutionId, kind: EventKind, reply: Reply<()>) {
-        let open = self.core.execution(id);
-        // What ended in this very turn takes nothing more, though its end is not stored yet.
-        let ended = open.is_some_and(|core| core.head().ending.is_some());
-        if open.is_none() || ended {
-            let missing = match ended || self.away.contains(&id) {
-                true => Error::conflict("signal execution", "it has just ended"),
-                false => Error::not_found("signal execution", "it is not open here"),
-            };
-            let _ = reply.send(Err(missing));
-            return;
-        }
-        self.event(id, kind);
-        self.waiting
-            .entry(id)
-            .or_default()
-            .push(Waiting::Told(reply));
-    }
-
     fn event(&mut self, id: ExecutionId, kind: EventKind) {
         let event = ProgramEvent {
             at: self.clock.wall(),
@@ -342,22 +213,6 @@ impl Live {
         if let Err(error) = self.core.apply(id, event, self.clock.now()) {
             tracing::error!(execution = %id, %error, "an event could not be applied");
             self.reload(id, None);
-        }
-    }
-
-    fn call_end(&mut self, end: Result<CallEnd, tokio::task::JoinError>) {
-        let Ok(CallEnd {
-            execution,
-            task,
-            result,
-        }) = end
-        else {
-            return; // It was aborted: nobody wants its answer.
-        };
-        self.aborts.remove(&(execution, task));
-        let open = self.core.execution(execution);
-        if open.is_some_and(|core| core.is_running(task)) {
-            self.event(execution, EventKind::TaskEnded { task, result });
         }
     }
 
@@ -376,14 +231,7 @@ impl Live {
             now: self.clock.now(),
             wall: self.clock.wall(),
         };
-        let turn = match self.core.turn(moment, self.epoch, self.closing.is_none()) {
-            Ok(turn) => turn,
-            Err(error) => {
-                tracing::error!(%error, "a turn could not be stored");
-                self.lost = true;
-                return;
-            }
-        };
+        let turn = self.core.turn(moment, self.epoch, self.closing.is_none());
         self.wake_at = turn.wake_at;
         for prewarm in turn.prewarms {
             let mut hint = PrewarmHint::new(prewarm.function, prewarm.at);
@@ -391,188 +239,6 @@ impl Live {
             self.invoker.prewarm(hint);
         }
         turn.steps.into_iter().for_each(|step| self.fly(step));
-    }
-
-    fn fly(&mut self, step: Step) {
-        let head = step.append.head.clone();
-        let id = head.id;
-        if head.status().is_ended() {
-            self.away.insert(id);
-        }
-        let flight = Flight {
-            generation: self.generations.get(&id).copied().unwrap_or_default(),
-            launches: step.launches,
-            cancels: step.cancels,
-            waiting: self.waiting.remove(&id).unwrap_or_default(),
-            head,
-        };
-        let stored = self.store.append(step.append);
-        self.flights
-            .push(stored.map(|result| (flight, result)).boxed());
-    }
-
-    fn landed(&mut self, flight: Flight, result: Result<()>) {
-        if let Err(error) = result {
-            return self.crashed(flight, error);
-        }
-        let id = flight.head.id;
-        for task in flight.cancels {
-            self.abort(id, task);
-        }
-        for waiting in flight.waiting {
-            match waiting {
-                Waiting::Started(reply) => drop(reply.send(Ok(flight.head.clone()))),
-                Waiting::Told(reply) => drop(reply.send(Ok(()))),
-            }
-        }
-        for launch in flight.launches {
-            self.launch(launch);
-        }
-        self.ended(&flight.head);
-    }
-
-    fn ended(&mut self, head: &ExecutionHead) {
-        if !head.status().is_ended() {
-            return;
-        }
-        self.away.remove(&head.id);
-        self.generations.remove(&head.id);
-        let workflow = head.workflow.name.to_string();
-        let outcome = head.status().label();
-        metrics::counter!(faas_core::telemetry::EXECUTIONS, "workflow" => workflow, "outcome" => outcome)
-            .increment(1);
-        if let Some(Ending::Failed(error)) = &head.ending {
-            tracing::info!(execution = %head.id, %error, "an execution failed");
-        }
-        for waiter in self.waiters.remove(&head.id).into_iter().flatten() {
-            let _ = waiter.send(Ok(head.clone()));
-        }
-    }
-
-    /// An append failed: what is in memory is not what is stored.
-    fn crashed(&mut self, flight: Flight, error: Error) {
-        let id = flight.head.id;
-        tracing::warn!(execution = %id, %error, "an append failed");
-        for waiting in flight.waiting {
-            match waiting {
-                Waiting::Started(reply) => drop(reply.send(Err(error.clone()))),
-                Waiting::Told(reply) => drop(reply.send(Err(error.clone()))),
-            }
-        }
-        if error.kind() == ErrorKind::PermissionDenied {
-            self.lost = true;
-            return;
-        }
-        if self.generations.get(&id) != Some(&flight.generation) {
-            return; // It has been loaded again since.
-        }
-        let first = flight.head.transition == TransitionNumber(1);
-        if first && error.retry() != faas_core::Retry::Ambiguous {
-            self.forget(id);
-            self.away.remove(&id);
-            return;
-        }
-        let too_large = error.kind() == ErrorKind::InvalidArgument;
-        let abort = too_large.then(|| TaskError::new("Platform.LimitExceeded", error.to_string()));
-        self.reload(id, abort);
-    }
-
-    fn forget(&mut self, id: ExecutionId) {
-        self.generations.remove(&id);
-        for task in self.core.remove(id) {
-            self.abort(id, task);
-        }
-    }
-
-    fn reload(&mut self, id: ExecutionId, abort: Option<TaskError>) {
-        self.forget(id);
-        self.away.insert(id);
-        let (shared, epoch) = (self.shared.clone(), self.epoch);
-        let rest = self.clock.sleep_until(self.clock.now() + REST);
-        let reload = async move {
-            rest.await;
-            let Some(shared) = shared.upgrade() else {
-                return (id, Ok(None), None);
-            };
-            (id, load(&shared, id, epoch, abort.clone()).await, abort)
-        };
-        self.reloads.push(reload.boxed());
-    }
-
-    fn reloaded(&mut self, (id, result, abort): Reloaded) {
-        match result {
-            Ok(Some(message)) => self.message(message),
-            Ok(None) => {
-                self.away.remove(&id);
-                self.waiters.remove(&id);
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                self.away.remove(&id);
-                self.waiters.remove(&id);
-            }
-            Err(error) => {
-                tracing::warn!(execution = %id, %error, "an execution was not loaded again");
-                self.reload(id, abort);
-            }
-        }
-    }
-
-    fn abort(&mut self, id: ExecutionId, task: TaskNumber) {
-        if let Some(handle) = self.aborts.remove(&(id, task)) {
-            handle.abort();
-        }
-    }
-
-    /// Calls a task whose start is stored, unless it is no longer wanted.
-    fn launch(&mut self, launch: Launch) {
-        let (id, task) = (launch.execution, launch.request.task);
-        let open = self.core.execution(id);
-        if !open.is_some_and(|core| core.is_running(task)) {
-            return;
-        }
-        let invocation_id: InvocationId = self.ids.next();
-        let subjects = vec![id.into(), launch.id.into(), invocation_id.into()];
-        let reasons = match launch.reasons.is_empty() {
-            true => vec![RESUMED],
-            false => launch.reasons,
-        };
-        self.decisions
-            .record(DecisionClass::Task, subjects, None, reasons);
-        let TaskTarget::Function(function) = launch.request.target;
-        let payload = match Payload::json(&*launch.request.input) {
-            Ok(payload) => payload,
-            Err(error) => {
-                return self.event(
-                    id,
-                    EventKind::TaskEnded {
-                        task,
-                        result: Err((&error).into()),
-                    },
-                );
-            }
-        };
-        let mut invocation = Invocation::new(invocation_id, function, payload);
-        invocation.deadline = launch
-            .request
-            .timeout
-            .map(|timeout| self.clock.now() + timeout);
-        invocation.idempotency_key = Some(format!("{id}/{}", launch.request.call).into());
-        invocation.caller.identity = Some(format!("execution/{id}").into());
-        let (invoker, clock) = (self.invoker.clone(), self.clock.clone());
-        let limit = self.options.response_bytes;
-        let handle = self.calls.spawn(async move {
-            let called = call::call(invoker, clock, invocation, limit);
-            // A panic is the invoker's defect; the task must end all the same.
-            let caught = std::panic::AssertUnwindSafe(called).catch_unwind().await;
-            let panicked = |_| Err(TaskError::new("Platform.Internal", "the invoker panicked"));
-            let result = caught.unwrap_or_else(panicked);
-            CallEnd {
-                execution: id,
-                task,
-                result,
-            }
-        });
-        self.aborts.insert((id, task), handle);
     }
 
     fn is_closed(&self) -> bool {
@@ -608,31 +274,4 @@ impl Live {
             let _ = reply.send(if left == 0 { Ok(()) } else { Err(late()) });
         }
     }
-}
-
-/// What there is to adopt; nothing if another live engine has the execution.
-async fn load(
-    shared: &Shared,
-    id: ExecutionId,
-    epoch: Epoch,
-    abort: Option<TaskError>,
-) -> Result<Option<Message>> {
-    let stored = shared.executions.load(id).await?;
-    let live = shared.executions.epochs().await?;
-    let theirs = stored.head.epoch != epoch && live.iter().any(|s| s.epoch == stored.head.epoch);
-    if theirs && !stored.head.status().is_ended() {
-        return Ok(None);
-    }
-    let program = shared
-        .registry
-        .get(&stored.head.workflow)
-        .await?
-        .program
-        .clone();
-    Ok(Some(Message::Adopt {
-        stored: Box::new(stored),
-        program,
-        abort,
-        reply: None,
-    }))
 }

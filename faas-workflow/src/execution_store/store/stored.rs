@@ -4,6 +4,7 @@ use bytes::Bytes;
 use faas_core::encoding::Stored;
 use serde::{Deserialize, Serialize};
 
+use crate::content::Content;
 use crate::execution_store::model::EngineEvent;
 use crate::execution_store::{BlobRef, ExecutionHead, TransitionNumber};
 use crate::history::HistoryRecord;
@@ -32,14 +33,6 @@ impl Stored for StoredTransition {
     const VERSION: u32 = 1;
 }
 
-/// The engine's snapshots are text (its encoding is JSON); others are kept as numbers.
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-enum Content {
-    Text(String),
-    Bytes(Bytes),
-}
-
 #[derive(Serialize, Deserialize)]
 pub(super) struct StoredSnapshot {
     number: TransitionNumber,
@@ -53,18 +46,11 @@ impl Stored for StoredSnapshot {
 
 impl StoredSnapshot {
     pub(super) fn new(number: TransitionNumber, snapshot: &Bytes) -> Self {
-        let content = match std::str::from_utf8(snapshot) {
-            Ok(text) => Content::Text(text.into()),
-            Err(_) => Content::Bytes(snapshot.clone()),
-        };
+        let content = snapshot.into();
         Self { number, content }
     }
 
     pub(super) fn into_parts(self) -> (TransitionNumber, Option<Bytes>) {
-        let bytes = match self.content {
-            Content::Text(text) => text.into(),
-            Content::Bytes(bytes) => bytes,
-        };
-        (self.number, Some(bytes))
+        (self.number, Some(self.content.into()))
     }
 }
