@@ -79,6 +79,37 @@ impl StartExecution {
 ///
 /// # Implementing
 /// [`DurableEngine`] is the example to read; `workflow_engine_conformance!` the suite.
+///
+/// # Example
+/// ```
+/// # use std::sync::Arc;
+/// # use faas_core::{Description, Invocation, Invoker, PrewarmHint, Response, Result};
+/// # use faas_workflow::{Expression, RegisterWorkflow, StartExecution, WorkflowBuilder};
+/// # use faas_workflow::{WorkflowEngine, WorkflowLayer};
+/// # struct Echo;
+/// # #[async_trait::async_trait]
+/// # impl Invoker for Echo {
+/// #     async fn invoke(&self, invocation: Invocation) -> Result<Response> {
+/// #         Ok(Response::success(invocation.id, invocation.payload))
+/// #     }
+/// #     fn prewarm(&self, _: PrewarmHint) {}
+/// #     fn describe(&self) -> Description { Description::new("Echo") }
+/// # }
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// let layer = WorkflowLayer::builder().invoker(Arc::new(Echo)).build().await?;
+/// let definition = WorkflowBuilder::new()
+///     .task("say", "echo", |task| task.input(Expression::input("/name")))
+///     .output(Expression::result("say", ""))
+///     .build()?;
+/// let request = RegisterWorkflow::new("default".parse()?, "greet".parse()?, definition);
+/// layer.registry().register(request).await?;
+/// let input = serde_json::json!({ "name": "Ada" });
+/// let start = StartExecution::new("greet".parse()?, "first".try_into()?, input);
+/// let started = layer.engine().start(start).await?;
+/// let ended = layer.engine().wait(started.id).await?;
+/// assert_eq!(ended.status().label(), "succeeded");
+/// # Ok::<(), faas_core::Error>(()) }).unwrap();
+/// ```
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait WorkflowEngine: Send + Sync + 'static {

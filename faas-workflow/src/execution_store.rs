@@ -58,6 +58,23 @@ pub use store::StoreExecutionStore;
 /// # Implementing
 /// [`StoreExecutionStore`] is the example to read; `workflow_execution_store_conformance!` the
 /// suite.
+///
+/// # Example
+/// ```
+/// # use std::sync::Arc;
+/// # use faas_core::{ExecutionId, MemoryStore};
+/// # use faas_workflow::execution_store::{Append, OpenEpoch, TransitionNumber};
+/// # use faas_workflow::{ExecutionHead, StoreExecutionStore, WorkflowExecutionStore};
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// let store = StoreExecutionStore::new(Arc::new(MemoryStore::new()));
+/// let epoch = store.open_epoch(OpenEpoch::exclusive()).await?.epoch;
+/// let id = ExecutionId::from_u128(1);
+/// let mut head = ExecutionHead::new(id, "first".try_into()?, "greet".parse()?, epoch);
+/// head.transition = TransitionNumber(1);
+/// store.append(Append::new(head, Vec::new())).await?;
+/// assert_eq!(store.find(&"default".parse()?, &"first".try_into()?).await?, Some(id));
+/// # Ok::<(), faas_core::Error>(()) }).unwrap();
+/// ```
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait WorkflowExecutionStore: Send + Sync + 'static {

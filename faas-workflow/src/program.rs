@@ -383,6 +383,39 @@ pub struct Transition {
 ///
 /// # Implementing
 /// Implement [`TypedProgram`], whose state has a type, and wrap it in [`Erased`].
+///
+/// # Example
+/// A program that ends at once, with its input:
+/// ```
+/// # use std::sync::Arc;
+/// # use faas_core::encoding::Stored;
+/// # use faas_workflow::program::*;
+/// # use faas_workflow::HistoryRecord;
+/// #[derive(Debug)]
+/// struct Identity;
+///
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// struct Nothing;
+/// impl Stored for Nothing {
+///     const KIND: &'static str = "identity-state";
+///     const VERSION: u32 = 1;
+/// }
+///
+/// impl TypedProgram for Identity {
+///     type State = Nothing;
+///     fn digest(&self) -> DefinitionDigest {
+///         DefinitionDigest::of(b"identity")
+///     }
+///     fn begin(&self, beginning: Beginning) -> (Nothing, Vec<Command>, Vec<HistoryRecord>) {
+///         (Nothing, vec![Command::End(Ending::Succeeded(beginning.input))], vec![])
+///     }
+///     fn step(&self, state: Nothing, _: ProgramEvent) -> (Nothing, Vec<Command>, Vec<HistoryRecord>) {
+///         (state, vec![], vec![])
+///     }
+/// }
+/// let program: Arc<dyn Program> = Arc::new(Erased(Identity));
+/// assert_eq!(program.digest(), DefinitionDigest::of(b"identity"));
+/// ```
 #[cfg_attr(feature = "mock", mockall::automock)]
 pub trait Program: Send + Sync + fmt::Debug + 'static {
     /// Which definition this is.

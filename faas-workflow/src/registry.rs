@@ -225,6 +225,23 @@ impl CompiledWorkflow {
 ///
 /// # Implementing
 /// [`StoreWorkflowRegistry`] is the example to read; `workflow_registry_conformance!` the suite.
+///
+/// # Example
+/// ```
+/// # use std::sync::Arc;
+/// # use faas_core::{MemoryStore, TokioClock};
+/// # use faas_workflow::{Expression, RegisterWorkflow, StoreWorkflowRegistry, WorkflowBuilder};
+/// # use faas_workflow::WorkflowRegistry;
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+/// let store = Arc::new(MemoryStore::new());
+/// let registry = StoreWorkflowRegistry::new(store, Arc::new(TokioClock::new()));
+/// let definition = WorkflowBuilder::new().output(Expression::input("/name")).build()?;
+/// let request = RegisterWorkflow::new("shop".parse()?, "greet".parse()?, definition);
+/// assert_eq!(registry.register(request).await?.version.0, 1);
+/// let compiled = registry.get(&"shop/greet@1".parse()?).await?;
+/// assert_eq!(compiled.info.language.as_str(), "rust");
+/// # Ok::<(), faas_core::Error>(()) }).unwrap();
+/// ```
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait WorkflowRegistry: Send + Sync + 'static {

@@ -156,6 +156,15 @@ pub struct Schedule {
 ///
 /// # Implementing
 /// [`Eager`] is the example to read; `workflow_scheduler_conformance!` the suite.
+///
+/// # Example
+/// ```
+/// # use faas_core::Monotonic;
+/// # use faas_workflow::scheduler::{Eager, Random, SchedulerContext, WorkflowScheduler};
+/// let mut policy = Eager::new();
+/// let mut context = SchedulerContext::new(Monotonic::ZERO, Random::new(1), 8);
+/// assert!(policy.decide(&mut context).starts.is_empty(), "nothing was observed as ready");
+/// ```
 #[cfg_attr(feature = "mock", mockall::automock)]
 pub trait WorkflowScheduler: Send + Sync + 'static {
     /// Learns of a change.

@@ -26,7 +26,7 @@ use crate::fixtures::Place;
 
 /// Answers by what it is asked alone, takes a while, and remembers who asked.
 #[derive(Default)]
-struct World {
+pub(crate) struct World {
     answered: Mutex<HashMap<Arc<str>, usize>>,
 }
 
@@ -91,8 +91,12 @@ fn definition() -> Definition {
         .unwrap()
 }
 
-async fn place() -> Place {
-    let place = Place::default();
+pub(crate) async fn place() -> Place {
+    furnish(Place::default()).await
+}
+
+/// Registers the workflow.
+pub(crate) async fn furnish(place: Place) -> Place {
     let (namespace, name) = ("default".parse().unwrap(), "w".parse().unwrap());
     place
         .registry
@@ -102,14 +106,14 @@ async fn place() -> Place {
     place
 }
 
-fn start() -> StartExecution {
-    let list: Vec<_> = (0..40).collect();
+pub(crate) fn start(items: u32) -> StartExecution {
+    let list: Vec<_> = (0..items).collect();
     let input = json!({ "list": list, "n": 21 });
     StartExecution::new("w".parse().unwrap(), "one".try_into().unwrap(), input)
 }
 
 /// Runs to the end, with a crash every `crash` milliseconds.
-async fn run(place: &Place, crash: Option<u64>) -> ExecutionHead {
+pub(crate) async fn run(place: &Place, items: u32, crash: Option<u64>) -> ExecutionHead {
     let world = Arc::new(World::default());
     let mut id: Option<ExecutionId> = None;
     for _ in 0..10_000 {
@@ -117,7 +121,7 @@ async fn run(place: &Place, crash: Option<u64>) -> ExecutionHead {
         let work = async {
             let started = match id {
                 Some(id) => id,
-                None => engine.start(start()).await.unwrap().id,
+                None => engine.start(start(items)).await.unwrap().id,
             };
             id = Some(started);
             engine.wait(started).await.unwrap()
@@ -137,7 +141,7 @@ async fn run(place: &Place, crash: Option<u64>) -> ExecutionHead {
     panic!("it makes no progress");
 }
 
-async fn load(place: &Place, id: ExecutionId) -> StoredExecution {
+pub(crate) async fn load(place: &Place, id: ExecutionId) -> StoredExecution {
     StoreExecutionStore::new(place.store.clone())
         .load(id)
         .await
@@ -145,7 +149,7 @@ async fn load(place: &Place, id: ExecutionId) -> StoredExecution {
 }
 
 /// No task has two results, and none starts again after its result.
-fn recorded_once(stored: &StoredExecution) {
+pub(crate) fn recorded_once(stored: &StoredExecution) {
     let mut ended = std::collections::BTreeSet::new();
     for event in &stored.events {
         match event {
@@ -167,14 +171,14 @@ fn recorded_once(stored: &StoredExecution) {
 
 #[tokio::test(start_paused = true)]
 async fn a_crash_anywhere_changes_nothing_of_the_outcome() {
-    let whole = run(&place().await, None).await;
+    let whole = run(&place().await, 40, None).await;
     assert!(
         matches!(whole.ending, Some(Ending::Succeeded(_))),
         "{:?}",
         whole.ending
     );
     for crash in 8..60 {
-        let crashed = run(&place().await, Some(crash)).await;
+        let crashed = run(&place().await, 40, Some(crash)).await;
         assert_eq!(crashed.ending, whole.ending, "crashing every {crash} ms");
     }
 }
@@ -182,7 +186,7 @@ async fn a_crash_anywhere_changes_nothing_of_the_outcome() {
 #[tokio::test(start_paused = true)]
 async fn replay_of_any_prefix_gives_the_same_state() {
     let place = place().await;
-    let head = run(&place, Some(20)).await;
+    let head = run(&place, 40, Some(20)).await;
     let program = place
         .registry
         .get(&head.workflow)
@@ -221,7 +225,7 @@ async fn a_second_engine_fences_the_first() {
     let place = place().await;
     let world = Arc::new(World::default());
     let old = place.open(world.clone()).await;
-    let id = old.start(start()).await.unwrap().id;
+    let id = old.start(start(40)).await.unwrap().id;
     let new = place.open(world.clone()).await;
     let head = tokio::time::timeout(Duration::from_secs(60), new.wait(id)).await;
     assert!(head.unwrap().unwrap().status().is_ended());
@@ -235,4 +239,16 @@ async fn a_second_engine_fences_the_first() {
                 .is_ended()
     );
     recorded_once(&load(&place, id).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_history_goes_on_from_a_snapshot() {
+    let place = place().await;
+    let whole = run(&self::place().await, 500, None).await;
+    let head = run(&place, 500, Some(97)).await;
+    assert_eq!(head.ending, whole.ending);
+    assert!(
+        load(&place, head.id).await.snapshot.is_some(),
+        "none was made"
+    );
 }

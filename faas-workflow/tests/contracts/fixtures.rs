@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use faas_core::{Clock, Invoker, MemoryStore, Store, TokioClock};
 use faas_workflow::engine::conformance::Harness;
 use faas_workflow::{
-    Eager, StoreExecutionStore, StoreWorkflowRegistry, WorkflowEngine, WorkflowExecutionStore,
-    WorkflowLayer, WorkflowRegistry, WorkflowScheduler,
+    Eager, EngineOptions, StoreExecutionStore, StoreWorkflowRegistry, WorkflowEngine,
+    WorkflowExecutionStore, WorkflowLayer, WorkflowRegistry, WorkflowScheduler,
 };
 
 pub(crate) fn clock() -> Arc<dyn Clock> {
@@ -37,9 +37,27 @@ pub(crate) struct Place {
 
 impl Default for Place {
     fn default() -> Self {
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        Self::over(Arc::new(MemoryStore::new()))
+    }
+}
+
+impl Place {
+    pub(crate) fn over(store: Arc<dyn Store>) -> Self {
         let registry = Arc::new(StoreWorkflowRegistry::new(store.clone(), clock()));
         Self { store, registry }
+    }
+
+    pub(crate) async fn layer(
+        &self,
+        invoker: Arc<dyn Invoker>,
+        options: EngineOptions,
+    ) -> WorkflowLayer {
+        let layer = WorkflowLayer::builder()
+            .store(self.store.clone())
+            .registry(self.registry.clone())
+            .invoker(invoker)
+            .options(options);
+        layer.build().await.unwrap()
     }
 }
 
@@ -50,13 +68,7 @@ impl Harness for Place {
     }
 
     async fn open(&self, invoker: Arc<dyn Invoker>) -> Arc<dyn WorkflowEngine> {
-        let layer = WorkflowLayer::builder()
-            .store(self.store.clone())
-            .registry(self.registry.clone())
-            .invoker(invoker)
-            .build()
-            .await
-            .unwrap();
+        let layer = self.layer(invoker, EngineOptions::default()).await;
         layer.engine().clone()
     }
 }

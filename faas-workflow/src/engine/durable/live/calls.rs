@@ -19,7 +19,11 @@ impl Live {
         };
         self.aborts.remove(&(execution, task));
         let open = self.core.execution(execution);
-        if open.is_some_and(|core| core.is_running(task)) {
+        if let Some(core) = open.filter(|core| core.is_running(task)) {
+            let workflow = core.head().workflow.name.to_string();
+            let outcome = if result.is_ok() { "success" } else { "failure" };
+            let name = faas_core::telemetry::TASKS;
+            metrics::counter!(name, "workflow" => workflow, "outcome" => outcome).increment(1);
             self.event(execution, EventKind::TaskEnded { task, result });
         }
     }
