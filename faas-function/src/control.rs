@@ -7,18 +7,19 @@
 //! It is the only place that calls the policy: what it decides is recorded, with its reasons, as
 //! the cause of all that follows.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use faas_core::explain::{DecisionClass, DecisionLog};
-use faas_core::{Clock, PolicyContext, Result, SeededRandom, StartKind};
+use faas_core::{Clock, Monotonic, PolicyContext, Result, SeededRandom, StartKind};
 use futures::StreamExt;
+use futures::stream::{self, BoxStream};
 use tokio::task::JoinHandle;
 
 use crate::autoscaler::{Fleet, FleetChange, RevisionId, RevisionLoad, ScaleDecision};
 use crate::deployer::plan::workload_id;
 use crate::deployer::{Deploy, DeployerEvent};
-use crate::registry::FunctionRevision;
+use crate::registry::{FunctionId, FunctionRecord, FunctionRevision, RegistryEvent};
 use crate::router::AddInstance;
 use crate::{FunctionAutoscaler, FunctionDeployer, FunctionRouter, MetadataStore};
 
@@ -96,33 +97,34 @@ struct Live {
     known: HashMap<RevisionId, Known>,
 }
 
-/// A revision that has had demand.
+/// A revision that has had demand, or must have instances without any.
 struct Known {
     revision: Arc<FunctionRevision>,
+    /// How many instances were decided on.
     wanted: u32,
+    /// Whether new requests can still come to it: it is the latest, or an alias names it.
+    current: bool,
 }
 
 impl Live {
     async fn run(mut self) {
         let mut demand = self.parts.router.demand();
         let mut deployer = self.parts.deployer.watch();
+        let mut registry = follow(self.parts.metadata.clone());
         loop {
-            let wake = self.policy.wake_at();
-            let clock = self.parts.clock.clone();
-            let alarm = async move {
-                match wake {
-                    Some(at) => clock.sleep_until(at).await,
-                    None => std::future::pending().await,
-                }
-            };
+            let alarm = alarm(self.parts.clock.clone(), self.policy.wake_at());
             tokio::select! {
                 load = demand.next() => match load {
-                    Some((revision, load)) => self.observe(revision, load).await,
+                    Some((revision, load)) => self.demanded(revision, load).await,
                     None => return,
                 },
                 event = deployer.next() => match event {
                     Some(event) => self.deployed(event),
                     None => return,
+                },
+                Some(event) = registry.next() => match event {
+                    RegistryEvent::Changed(record) => self.registered(&record).await,
+                    RegistryEvent::Deleted(function) => self.deleted(&function).await,
                 },
                 () = alarm => {}
             }
@@ -130,30 +132,109 @@ impl Live {
         }
     }
 
-    async fn observe(&mut self, id: RevisionId, mut load: RevisionLoad) {
-        if !self.known.contains_key(&id) {
-            match self.parts.metadata.revision(&id.function, id.number).await {
-                Ok(revision) => {
-                    self.known.insert(
-                        id.clone(),
-                        Known {
-                            revision,
-                            wanted: 0,
-                        },
+    async fn demanded(&mut self, id: RevisionId, load: RevisionLoad) {
+        if self.know(&id).await {
+            self.load(id, load);
+        }
+    }
+
+    /// Makes sure that a revision is known; false if there is no such revision.
+    async fn know(&mut self, id: &RevisionId) -> bool {
+        if self.known.contains_key(id) {
+            return true;
+        }
+        match self.parts.metadata.revision(&id.function, id.number).await {
+            Ok(revision) => {
+                let known = Known {
+                    revision,
+                    wanted: 0,
+                    current: true,
+                };
+                self.known.insert(id.clone(), known);
+                true
+            }
+            Err(error) => {
+                tracing::warn!(function = %id.function, %error, "demand for an unknown revision");
+                false
+            }
+        }
+    }
+
+    /// Takes a revision's load into the fleet, and tells the policy.
+    fn load(&mut self, id: RevisionId, mut load: RevisionLoad) {
+        load.starting = self.starting(&id, load.ready);
+        if self.known.get(&id).is_some_and(|known| !known.current) {
+            load.min = 0;
+        }
+        self.fleet.revisions.insert(id.clone(), load.clone());
+        self.tell(&FleetChange::Load(id, load));
+    }
+
+    fn tell(&mut self, change: &FleetChange) {
+        let mut context = self.context();
+        self.policy.observe(&mut context, change);
+        self.random = context.random;
+    }
+
+    /// A function is new or other than it was: what must have instances is kept, and what no new
+    /// request can reach may go.
+    async fn registered(&mut self, record: &FunctionRecord) {
+        let aliases = record.aliases.values().flat_map(|alias| &alias.weights);
+        let named = aliases
+            .filter(|(_, weight)| **weight > 0)
+            .map(|(number, _)| *number);
+        let current: BTreeSet<_> = named.chain([record.latest.number]).collect();
+        for number in &current {
+            let id = RevisionId {
+                function: record.function.clone(),
+                number: *number,
+            };
+            if self.know(&id).await && !self.fleet.revisions.contains_key(&id) {
+                let config = &self.known[&id].revision.config;
+                let (min, max) = (config.min_instances, config.max_instances);
+                if min > 0 {
+                    let resources = config.resources.clone();
+                    self.load(
+                        id,
+                        RevisionLoad::idle(config.concurrency, min, max, resources),
                     );
-                }
-                Err(error) => {
-                    tracing::warn!(function = %id.function, %error, "demand for an unknown revision");
-                    return;
                 }
             }
         }
-        load.starting = self.starting(&id, load.ready);
-        self.fleet.revisions.insert(id.clone(), load.clone());
-        let mut context = self.context();
-        self.policy
-            .observe(&mut context, &FleetChange::Load(id, load));
-        self.random = context.random;
+        let ours = self
+            .known
+            .iter_mut()
+            .filter(|(id, _)| id.function == record.function);
+        let changed: Vec<_> = ours
+            .filter_map(|(id, known)| {
+                let now = current.contains(&id.number);
+                let other = std::mem::replace(&mut known.current, now) != now;
+                other.then(|| (id.clone(), known.revision.config.min_instances))
+            })
+            .collect();
+        for (id, min) in changed {
+            if let Some(mut load) = self.fleet.revisions.get(&id).cloned() {
+                load.min = min;
+                self.load(id, load);
+            }
+        }
+    }
+
+    fn forget(&mut self, id: &RevisionId) -> Option<Known> {
+        self.fleet.revisions.remove(id);
+        self.tell(&FleetChange::Removed(id.clone()));
+        self.known.remove(id)
+    }
+
+    async fn deleted(&mut self, function: &FunctionId) {
+        let ours = self.known.keys().filter(|id| id.function == *function);
+        for id in ours.cloned().collect::<Vec<_>>() {
+            if let Some(known) = self.forget(&id)
+                && let Err(error) = self.parts.deployer.remove(&known.revision).await
+            {
+                tracing::warn!(%function, %error, "a deleted function's instances remain");
+            }
+        }
     }
 
     fn starting(&self, id: &RevisionId, ready: u32) -> u32 {
@@ -187,6 +268,11 @@ impl Live {
             .parts
             .log
             .record(DecisionClass::Scaling, subjects, None, decision.reasons);
+        if !known.current && decision.instances == 0 {
+            let revision = known.revision.clone();
+            self.forget(&decision.revision);
+            return self.parts.deployer.remove(&revision).await;
+        }
         let asked = self.parts.clock.now();
         let mut deploy = Deploy::new(known.revision.clone(), decision.instances, asked);
         (deploy.retiring, deploy.caused_by) = (decision.evict, Some(cause));
@@ -233,4 +319,35 @@ impl Live {
             }
         }
     }
+}
+
+/// Ends at `at`; never without one.
+async fn alarm(clock: Arc<dyn Clock>, at: Option<Monotonic>) {
+    match at {
+        Some(at) => clock.sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// All functions, and then their changes; begins anew when a watch fails.
+fn follow(metadata: Arc<dyn MetadataStore>) -> BoxStream<'static, RegistryEvent> {
+    let lists = stream::unfold(metadata, |metadata| async move {
+        match metadata.list(None).await {
+            Ok((records, revision)) => {
+                let listed = stream::iter(records.into_iter().map(RegistryEvent::Changed));
+                let changes = metadata.watch(revision).scan((), |(), event| {
+                    if let Err(error) = &event {
+                        tracing::warn!(%error, "the registry is listed again");
+                    }
+                    std::future::ready(event.ok())
+                });
+                Some((listed.chain(changes), metadata))
+            }
+            Err(error) => {
+                tracing::error!(%error, "the registry cannot be listed: minimum instances rest");
+                None
+            }
+        }
+    });
+    lists.flatten().fuse().boxed()
 }
