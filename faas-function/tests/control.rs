@@ -36,13 +36,17 @@ fn subscribe<T: Clone + Send + 'static>(sender: &broadcast::Sender<T>) -> BoxStr
 fn function() -> FunctionId {
     FunctionId {
         namespace: Namespace::default(),
-        name: Name::new("hello").unwrap(),
+        name: Name::new("hello").expect("it is as the test set it up"),
     }
 }
 
 fn revision(number: u64) -> Arc<FunctionRevision> {
-    let executable = Executable::Handler(HandlerName::new("h").unwrap());
-    let mut config = FunctionConfig::new(RuntimeName::new("handler").unwrap(), executable);
+    let executable =
+        Executable::Handler(HandlerName::new("h").expect("it is as the test set it up"));
+    let mut config = FunctionConfig::new(
+        RuntimeName::new("handler").expect("it is as the test set it up"),
+        executable,
+    );
     config.min_instances = if number == 1 { 2 } else { 0 };
     Arc::new(FunctionRevision {
         function: function(),
@@ -265,7 +269,11 @@ async fn demand_is_decided_on_once() {
 async fn a_superseded_revision_is_removed() {
     let mut world = World::new();
     assert_eq!(world.next().await, "deploy 2 of 1");
-    world.registry.0.send(2).unwrap();
+    world
+        .registry
+        .0
+        .send(2)
+        .expect("it is as the test set it up");
     assert_eq!(world.next().await, "remove 1");
     world.demand(2, 1, 0);
     assert_eq!(

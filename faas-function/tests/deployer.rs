@@ -50,7 +50,7 @@ impl InstantManager {
     }
 
     fn end(&self, sandbox: SandboxId) {
-        let mut replicas = self.replicas.lock().unwrap();
+        let mut replicas = self.replicas.lock().expect("it is as the test set it up");
         let Some(index) = replicas.iter().position(|(_, r)| r.sandbox == sandbox) else {
             return;
         };
@@ -62,20 +62,30 @@ impl InstantManager {
 #[async_trait]
 impl ResourceManager for InstantManager {
     async fn apply(&self, spec: WorkloadSpec) -> Result<()> {
-        self.applied.lock().unwrap().push(spec);
+        self.applied
+            .lock()
+            .expect("it is as the test set it up")
+            .push(spec);
         Ok(())
     }
     async fn scale(&self, request: ScaleRequest) -> Result<()> {
         for sandbox in request.retiring {
             self.end(sandbox);
         }
-        let mut replicas = self.replicas.lock().unwrap();
+        let mut replicas = self.replicas.lock().expect("it is as the test set it up");
         while replicas.len() < request.running as usize {
             let number = self.started.fetch_add(1, Ordering::Relaxed) + 1;
             let sandbox = SandboxId::from_u128(number.into());
             let phase = SandboxPhase::In(SandboxState::Running);
-            let mut replica = Replica::new(sandbox, NodeName::new("node").unwrap(), phase);
-            replica.endpoint = Some(Address::Handler(HandlerName::new("h").unwrap()).into());
+            let mut replica = Replica::new(
+                sandbox,
+                NodeName::new("node").expect("it is as the test set it up"),
+                phase,
+            );
+            replica.endpoint = Some(
+                Address::Handler(HandlerName::new("h").expect("it is as the test set it up"))
+                    .into(),
+            );
             replicas.push((request.workload, replica.clone()));
             let _ = self
                 .events
@@ -90,7 +100,7 @@ impl ResourceManager for InstantManager {
         let all: Vec<_> = self
             .replicas
             .lock()
-            .unwrap()
+            .expect("it is as the test set it up")
             .iter()
             .map(|(_, r)| r.sandbox)
             .collect();
@@ -102,14 +112,20 @@ impl ResourceManager for InstantManager {
         Err(Error::not_found("get", "not here"))
     }
     async fn list(&self) -> Result<Vec<WorkloadStatus>> {
-        let replicas = self.replicas.lock().unwrap();
+        let replicas = self.replicas.lock().expect("it is as the test set it up");
         let status = |spec: &WorkloadSpec| {
             let mut status = WorkloadStatus::new(Arc::new(spec.clone()));
             let ours = replicas.iter().filter(|(workload, _)| *workload == spec.id);
             status.replicas = ours.map(|(_, replica)| replica.clone()).collect();
             status
         };
-        Ok(self.applied.lock().unwrap().iter().map(status).collect())
+        Ok(self
+            .applied
+            .lock()
+            .expect("it is as the test set it up")
+            .iter()
+            .map(status)
+            .collect())
     }
     fn watch(&self) -> BoxStream<'static, WorkloadEvent> {
         let events = self.events.subscribe();
@@ -169,7 +185,12 @@ struct Puppets {
 impl Contract for Puppets {
     fn hook(&self) -> Option<(HookName, Arc<dyn SandboxHook>)> {
         let hook: Arc<dyn SandboxHook> = Arc::new(NoHook);
-        self.hook.then(|| (HookName::new("strings").unwrap(), hook))
+        self.hook.then(|| {
+            (
+                HookName::new("strings").expect("it is as the test set it up"),
+                hook,
+            )
+        })
     }
     fn executables(&self) -> Vec<ExecutableKind> {
         vec![ExecutableKind::Handler]
@@ -215,10 +236,11 @@ impl SandboxHook for NoHook {
 fn revision() -> Arc<FunctionRevision> {
     let function = FunctionId {
         namespace: Namespace::default(),
-        name: Name::new("hello").unwrap(),
+        name: Name::new("hello").expect("it is as the test set it up"),
     };
-    let runtime = RuntimeName::new("handler").unwrap();
-    let executable = Executable::Handler(HandlerName::new("h").unwrap());
+    let runtime = RuntimeName::new("handler").expect("it is as the test set it up");
+    let executable =
+        Executable::Handler(HandlerName::new("h").expect("it is as the test set it up"));
     let mut config = FunctionConfig::new(runtime, executable);
     config.max_instances = 3;
     Arc::new(FunctionRevision {
@@ -232,7 +254,11 @@ fn deployer(manager: &InstantManager, puppets: &Puppets) -> LayeredDeployer {
     let clock: Arc<dyn Clock> = Arc::new(TokioClock::for_paused_time());
     let log = DecisionLog::new(clock.clone(), IdSource::new(clock.clone(), 1));
     let contract: Arc<dyn Contract> = Arc::new(puppets.clone());
-    let contracts = [(RuntimeName::new("handler").unwrap(), contract)].into();
+    let contracts = [(
+        RuntimeName::new("handler").expect("it is as the test set it up"),
+        contract,
+    )]
+    .into();
     LayeredDeployer::new(Arc::new(manager.clone()), contracts, clock, log)
 }
 
@@ -265,7 +291,7 @@ async fn converges_within_bounds_and_reports_each_once() {
     deployer
         .deploy(Deploy::new(revision(), 9, Monotonic::ZERO))
         .await
-        .unwrap();
+        .expect("it is as the test set it up");
     let mut seen = [
         ready(&mut events).await,
         ready(&mut events).await,
@@ -279,9 +305,20 @@ async fn converges_within_bounds_and_reports_each_once() {
     );
     let mut fewer = Deploy::new(revision(), 2, Monotonic::ZERO);
     fewer.retiring = vec![seen[1]];
-    deployer.deploy(fewer).await.unwrap();
+    deployer
+        .deploy(fewer)
+        .await
+        .expect("it is as the test set it up");
     assert_eq!(gone(&mut events).await, seen[1]);
-    assert_eq!(manager.applied.lock().unwrap().len(), 1, "applied once");
+    assert_eq!(
+        manager
+            .applied
+            .lock()
+            .expect("it is as the test set it up")
+            .len(),
+        1,
+        "applied once"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -292,7 +329,7 @@ async fn a_failed_instance_is_replaced() {
     deployer
         .deploy(Deploy::new(revision(), 1, Monotonic::ZERO))
         .await
-        .unwrap();
+        .expect("it is as the test set it up");
     let first = ready(&mut events).await;
     puppets.fail.notify_one();
     assert_eq!(gone(&mut events).await, first);
@@ -308,7 +345,7 @@ async fn a_sandbox_that_does_not_speak_is_replaced_after_a_pause() {
     deployer
         .deploy(Deploy::new(revision(), 1, Monotonic::ZERO))
         .await
-        .unwrap();
+        .expect("it is as the test set it up");
     for _ in 0..3 {
         assert!(matches!(
             next(&mut events).await,
@@ -326,11 +363,20 @@ async fn remove_leaves_nothing() {
     deployer
         .deploy(Deploy::new(revision(), 1, Monotonic::ZERO))
         .await
-        .unwrap();
+        .expect("it is as the test set it up");
     let instance = ready(&mut events).await;
-    deployer.remove(&revision()).await.unwrap();
+    deployer
+        .remove(&revision())
+        .await
+        .expect("it is as the test set it up");
     assert_eq!(gone(&mut events).await, instance);
-    assert!(manager.replicas.lock().unwrap().is_empty());
+    assert!(
+        manager
+            .replicas
+            .lock()
+            .expect("it is as the test set it up")
+            .is_empty()
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -341,15 +387,17 @@ async fn refuses_bad_combinations() {
         ..Puppets::default()
     };
     let request = Deploy::new(revision(), 1, Monotonic::ZERO);
-    let error = deployer(&manager, &hooked).plan(&request).unwrap_err();
+    let error = deployer(&manager, &hooked)
+        .plan(&request)
+        .expect_err("it is refused");
     assert_eq!(error.kind(), ErrorKind::Unsupported);
     assert!(error.message().contains("hook strings"), "{error}");
     let mut foreign = (*revision()).clone();
-    foreign.config.runtime = RuntimeName::new("cobol").unwrap();
+    foreign.config.runtime = RuntimeName::new("cobol").expect("it is as the test set it up");
     let request = Deploy::new(Arc::new(foreign), 1, Monotonic::ZERO);
     let error = deployer(&manager, &Puppets::default())
         .plan(&request)
-        .unwrap_err();
+        .expect_err("it is refused");
     assert!(
         error
             .message()
@@ -363,8 +411,12 @@ async fn plan_is_pure() {
     let deployer = deployer(&InstantManager::new(), &Puppets::default());
     let request = Deploy::new(revision(), 2, Monotonic::ZERO);
     let (a, b) = (
-        deployer.plan(&request).unwrap(),
-        deployer.plan(&request).unwrap(),
+        deployer
+            .plan(&request)
+            .expect("it is as the test set it up"),
+        deployer
+            .plan(&request)
+            .expect("it is as the test set it up"),
     );
     assert_eq!(a, b);
     assert_eq!(a.workload.id, plan::workload_id(&revision()));
