@@ -1,0 +1,106 @@
+//! When an invocation must have ended, how much it may answer, and how it is accounted for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use faas_core::{
+    Clock, ContentType, Error, FunctionError, InstanceId, InvocationId, Monotonic, Outcome, Phase,
+    Response, Result, Trailer,
+};
+use faas_function::registry::FunctionConfig;
+use futures::future::BoxFuture;
+
+use crate::lifecycle::too_late;
+
+/// The bounds of one invocation.
+#[derive(Debug, Clone)]
+pub(crate) struct Limit {
+    clock: Arc<dyn Clock>,
+    instance: InstanceId,
+    started: Monotonic,
+    timeout: Duration,
+    deadline: Option<Monotonic>,
+    pub(crate) bytes: u64,
+}
+
+impl Limit {
+    pub(crate) fn new(
+        clock: &Arc<dyn Clock>,
+        instance: InstanceId,
+        config: &FunctionConfig,
+        deadline: Option<Monotonic>,
+    ) -> Self {
+        Self {
+            clock: clock.clone(),
+            instance,
+            started: clock.now(),
+            timeout: config.timeout,
+            deadline,
+            bytes: config.response_limit,
+        }
+    }
+
+    /// When the function's own time is over.
+    pub(crate) fn timeout_at(&self) -> Monotonic {
+        self.started + self.timeout
+    }
+
+    /// When nobody waits any longer, for whichever reason comes first.
+    pub(crate) fn end(&self) -> Monotonic {
+        let timeout = self.timeout_at();
+        self.deadline.map_or(timeout, |deadline| deadline.min(timeout))
+    }
+
+    pub(crate) fn sleep(&self) -> BoxFuture<'static, ()> {
+        self.clock.sleep_until(self.end())
+    }
+
+    pub(crate) fn sleep_past_timeout(&self, grace: Duration) -> BoxFuture<'static, ()> {
+        self.clock.sleep_until(self.timeout_at() + grace)
+    }
+
+    /// What it means that [`sleep`](Self::sleep) has ended: the function took too long, or whoever
+    /// asked does not wait any longer.
+    pub(crate) fn expired(&self) -> Result<FunctionError> {
+        match self.end() < self.timeout_at() {
+            true => Err(self.too_late()),
+            false => Ok(self.timed_out()),
+        }
+    }
+
+    pub(crate) fn too_late(&self) -> Error {
+        too_late(self.instance)
+    }
+
+    fn timed_out(&self) -> FunctionError {
+        let message = format!("it did not end within {:?}", self.timeout);
+        FunctionError::new(FunctionError::TIMEOUT, message)
+    }
+
+    /// Whether a response of `length` bytes is within the bounds.
+    pub(crate) fn check(&self, length: u64) -> Result<(), FunctionError> {
+        if length <= self.bytes {
+            return Ok(());
+        }
+        let message = format!("it answered more than {} bytes", self.bytes);
+        Err(FunctionError::new(FunctionError::RESPONSE_TOO_LARGE, message))
+    }
+
+    /// The trailer of an invocation that ends now.
+    pub(crate) fn trailer(&self, result: Result<(), FunctionError>) -> Trailer {
+        let mut trailer = Trailer::success();
+        if let Err(error) = result {
+            trailer.outcome = Outcome::Failure(error);
+        }
+        let duration = self.clock.now().since(self.started);
+        trailer.usage.duration = duration;
+        trailer.timeline[Phase::Run] = duration;
+        trailer
+    }
+
+    /// The whole response of a function that failed.
+    pub(crate) fn failure(&self, id: InvocationId, error: FunctionError) -> Response {
+        let body = faas_core::Body::whole(bytes::Bytes::new(), self.trailer(Err(error)));
+        Response::new(id, ContentType::OCTETS, body)
+    }
+}
