@@ -1,5 +1,7 @@
 //! R1, the naming service: [`NamingService`].
 
+pub mod store;
+
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -11,6 +13,8 @@ use faas_core::store::Revision;
 use faas_core::{Description, Error, Result};
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
+
+pub use store::StoreNaming;
 
 /// A name in the cluster: segments joined by `/`, each by the rule of
 /// [names](faas_core::name), e.g. `sandboxes/node-1/0a1b`.
