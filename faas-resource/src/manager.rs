@@ -1,5 +1,7 @@
 //! R2, the resource manager: [`ResourceManager`].
 
+pub mod cluster;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -8,6 +10,8 @@ use futures::stream::BoxStream;
 
 use crate::hook::Hooks;
 use crate::workload::{ScaleRequest, WorkloadEvent, WorkloadSpec, WorkloadStatus};
+
+pub use cluster::ClusterManager;
 
 /// What a cluster has, and what of it is taken.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

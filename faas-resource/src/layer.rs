@@ -1,0 +1,230 @@
+//! [`ResourceLayer`]: the four components, wired.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use faas_core::explain::DecisionLog;
+use faas_core::{
+    Clock, Description, Error, HookName, IdSource, MemoryStore, NodeName, Result, Store, TokioClock,
+};
+
+use crate::hook::{Hooks, SandboxHook};
+use crate::manager::ClusterManager;
+use crate::manager::cluster::ClusterParts;
+use crate::{NamingService, NodeAgent, ResourceManager, ResourceScheduler};
+
+/// The resource layer, running.
+#[derive(Debug, Clone)]
+pub struct ResourceLayer {
+    manager: Arc<ClusterManager>,
+    decisions: DecisionLog,
+    parts: Vec<Description>,
+}
+
+impl ResourceLayer {
+    /// With what has a default: a volatile store and tokio's clock. Agents and a scheduler have
+    /// none.
+    pub fn builder() -> ResourceLayerBuilder {
+        ResourceLayerBuilder::default()
+    }
+
+    /// R2.
+    pub fn manager(&self) -> &Arc<ClusterManager> {
+        &self.manager
+    }
+
+    /// Where the decisions go.
+    pub fn decisions(&self) -> &DecisionLog {
+        &self.decisions
+    }
+
+    /// Its parts, for the component map.
+    pub fn describe(&self) -> Vec<Description> {
+        self.parts.clone()
+    }
+
+    /// As [`ClusterManager::shutdown`].
+    ///
+    /// # Errors
+    /// As [`ClusterManager::shutdown`].
+    pub async fn shutdown(&self, deadline: Duration) -> Result<()> {
+        self.manager.shutdown(deadline).await
+    }
+}
+
+/// Builds a [`ResourceLayer`].
+#[must_use]
+pub struct ResourceLayerBuilder {
+    agents: Vec<Arc<dyn NodeAgent>>,
+    scheduler: Option<Box<dyn ResourceScheduler>>,
+    store: Option<Arc<dyn Store>>,
+    naming: Option<Arc<dyn NamingService>>,
+    hooks: Vec<(HookName, Arc<dyn SandboxHook>)>,
+    clock: Option<Arc<dyn Clock>>,
+    ids: Option<IdSource>,
+    decisions: Option<DecisionLog>,
+    concurrent_starts: usize,
+    events: usize,
+}
+
+impl Default for ResourceLayerBuilder {
+    fn default() -> Self {
+        Self {
+            agents: Vec::new(),
+            scheduler: None,
+            store: None,
+            naming: None,
+            hooks: Vec::new(),
+            clock: None,
+            ids: None,
+            decisions: None,
+            concurrent_starts: 64,
+            events: 4096,
+        }
+    }
+}
+
+impl fmt::Debug for ResourceLayerBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResourceLayerBuilder")
+            .field("agents", &self.agents.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl ResourceLayerBuilder {
+    /// Adds a node (R4); at least one is needed.
+    pub fn agent(mut self, agent: Arc<dyn NodeAgent>) -> Self {
+        self.agents.push(agent);
+        self
+    }
+
+    /// Who places (R3); needed.
+    pub fn scheduler(mut self, scheduler: impl ResourceScheduler) -> Self {
+        self.scheduler = Some(Box::new(scheduler));
+        self
+    }
+
+    /// Where workloads are stored; a volatile store unless it is given.
+    pub fn store(mut self, store: Arc<dyn Store>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// Where endpoints are bound (R1); nowhere unless it is given.
+    pub fn naming(mut self, naming: Arc<dyn NamingService>) -> Self {
+        self.naming = Some(naming);
+        self
+    }
+
+    /// Offers a hook to the specs that name it.
+    pub fn hook(mut self, name: HookName, hook: Arc<dyn SandboxHook>) -> Self {
+        self.hooks.push((name, hook));
+        self
+    }
+
+    /// Who tells the time; tokio unless it is given.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Who makes ids; a random source unless it is given.
+    pub fn ids(mut self, ids: IdSource) -> Self {
+        self.ids = Some(ids);
+        self
+    }
+
+    /// Where decisions go; a log of its own unless it is given.
+    pub fn decisions(mut self, decisions: DecisionLog) -> Self {
+        self.decisions = Some(decisions);
+        self
+    }
+
+    /// How many sandboxes are prepared and started at once: 64 unless it is given.
+    pub fn concurrent_starts(mut self, starts: usize) -> Self {
+        self.concurrent_starts = starts;
+        self
+    }
+
+    /// How many events a watcher may fall behind before it has to list again: 4,096 unless it is
+    /// given.
+    pub fn event_buffer(mut self, events: usize) -> Self {
+        self.events = events;
+        self
+    }
+
+    fn faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        if self.agents.is_empty() {
+            faults.push("there is no node agent".into());
+        }
+        if self.scheduler.is_none() {
+            faults.push("there is no scheduler".into());
+        }
+        if self.concurrent_starts == 0 {
+            faults.push("no sandbox may ever start".into());
+        }
+        if self.events == 0 {
+            faults.push("the event buffer holds nothing".into());
+        }
+        let nodes = self.agents.iter().map(|agent| agent.node().name);
+        faults.extend(repeated(nodes).map(|name| format!("two nodes are called {name}")));
+        let hooks = self.hooks.iter().map(|(name, _)| name.clone());
+        faults.extend(repeated(hooks).map(|name| format!("two hooks are called {name}")));
+        faults
+    }
+
+    /// Loads the workloads, adopts what runs, and begins to manage.
+    ///
+    /// # Errors
+    /// `InvalidArgument` with every fault of the assembly; those of the store.
+    pub async fn build(self) -> Result<ResourceLayer> {
+        const OPERATION: &str = "build resource layer";
+        Error::check(OPERATION, self.faults())?;
+        let Some(scheduler) = self.scheduler else {
+            return Err(Error::invalid(OPERATION, "there is no scheduler"));
+        };
+        let clock = self.clock.unwrap_or_else(|| Arc::new(TokioClock::new()));
+        let ids = self.ids.unwrap_or_else(|| IdSource::random(clock.clone()));
+        let fresh = || DecisionLog::new(clock.clone(), ids.clone());
+        let decisions = self.decisions.unwrap_or_else(fresh);
+        let mut parts = vec![scheduler.describe()];
+        parts.extend(self.naming.iter().map(|naming| naming.describe()));
+        parts.extend(self.agents.iter().map(|agent| agent.describe()));
+        let named = |agent: Arc<dyn NodeAgent>| (agent.node().name, agent);
+        let agents: BTreeMap<NodeName, _> = self.agents.into_iter().map(named).collect();
+        let mut hooks = Hooks::new();
+        for (name, hook) in self.hooks {
+            hooks.register(name, hook);
+        }
+        let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::new()));
+        let manager = ClusterManager::spawn(ClusterParts {
+            agents,
+            scheduler,
+            store,
+            naming: self.naming,
+            hooks,
+            clock,
+            ids,
+            decisions: decisions.clone(),
+            concurrent_starts: self.concurrent_starts,
+            events: self.events,
+        })
+        .await?;
+        parts.insert(0, manager.describe());
+        Ok(ResourceLayer {
+            manager: Arc::new(manager),
+            decisions,
+            parts,
+        })
+    }
+}
+
+/// Those that come more than once.
+fn repeated<T: Ord + Clone>(names: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
+    let mut seen = std::collections::BTreeSet::new();
+    names.filter(move |name| !seen.insert(name.clone()))
+}
