@@ -1,5 +1,7 @@
 //! R3, the resource scheduler: [`ResourceScheduler`].
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod filter_score;
 
 use std::collections::BTreeMap;
