@@ -1,6 +1,13 @@
 //! F6, the function autoscaler: [`FunctionAutoscaler`].
 
+mod concurrency;
+mod fixed;
+mod window;
+
 use std::collections::BTreeMap;
+
+pub use concurrency::{ConcurrencyOptions, ConcurrencyTarget};
+pub use fixed::Fixed;
 
 use bytes::Bytes;
 use faas_core::explain::Reason;
@@ -141,3 +148,57 @@ pub trait FunctionAutoscaler: Send + Sync + 'static {
     /// What this is.
     fn describe(&self) -> Description;
 }
+
+/// Within the bounds of a revision.
+fn clamp(load: &RevisionLoad, instances: u32) -> u32 {
+    instances.max(load.min).min(load.max)
+}
+
+/// The decision for so many instances, if they are not there; the longest idle go first.
+fn change(
+    id: &RevisionId,
+    load: &RevisionLoad,
+    wanted: u32,
+    reasons: Vec<Reason>,
+) -> Option<ScaleDecision> {
+    let supply = load.ready.saturating_add(load.starting);
+    if wanted == supply {
+        return None;
+    }
+    let mut idle = load.idle.clone();
+    idle.sort_by_key(|(instance, since)| (*since, *instance));
+    let going = supply.saturating_sub(wanted) as usize;
+    let evict = idle.into_iter().take(going).map(|(instance, _)| instance);
+    Some(ScaleDecision {
+        revision: id.clone(),
+        instances: wanted,
+        evict: evict.collect(),
+        reasons,
+    })
+}
+
+macro_rules! pointer {
+    ($($pointer:ident),*) => {$(
+        impl<T: FunctionAutoscaler + ?Sized> FunctionAutoscaler for $pointer<T> {
+            fn observe(&mut self, context: &mut PolicyContext, change: &FleetChange) {
+                (**self).observe(context, change);
+            }
+            fn decide(&mut self, context: &mut PolicyContext, fleet: &Fleet) -> Vec<ScaleDecision> {
+                (**self).decide(context, fleet)
+            }
+            fn wake_at(&self) -> Option<Monotonic> {
+                (**self).wake_at()
+            }
+            fn save(&self) -> Bytes {
+                (**self).save()
+            }
+            fn restore(&mut self, state: &[u8]) -> Result<()> {
+                (**self).restore(state)
+            }
+            fn describe(&self) -> Description {
+                (**self).describe()
+            }
+        }
+    )*};
+}
+pointer!(Box);

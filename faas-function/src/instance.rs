@@ -94,3 +94,27 @@ pub trait FunctionInstance: Send + Sync + 'static {
     /// Takes no more, and waits for those that run, until `deadline`.
     async fn drain(&self, deadline: Monotonic) -> Result<()>;
 }
+
+macro_rules! pointer {
+    ($($pointer:ident),*) => {$(
+        #[async_trait]
+        impl<T: FunctionInstance + ?Sized> FunctionInstance for $pointer<T> {
+            fn id(&self) -> InstanceId {
+                (**self).id()
+            }
+            async fn invoke(&self, invocation: Invocation, permit: Permit) -> Result<Response> {
+                (**self).invoke(invocation, permit).await
+            }
+            fn health(&self) -> Health {
+                (**self).health()
+            }
+            fn failed(&self) -> BoxFuture<'static, String> {
+                (**self).failed()
+            }
+            async fn drain(&self, deadline: Monotonic) -> Result<()> {
+                (**self).drain(deadline).await
+            }
+        }
+    )*};
+}
+pointer!(Arc, Box);

@@ -1,6 +1,14 @@
 //! F5, the function router: [`FunctionRouter`].
 
+mod demand;
+mod pool;
+mod slot_router;
+pub mod slots;
+mod snapshot;
+
 use std::sync::Arc;
+
+pub use slot_router::{SlotRouter, SlotRouterOptions, SlotRouterParts};
 
 use async_trait::async_trait;
 use faas_core::{
@@ -93,3 +101,30 @@ pub trait FunctionRouter: Send + Sync + 'static {
     /// What this is.
     fn describe(&self) -> Description;
 }
+
+macro_rules! pointer {
+    ($($pointer:ident),*) => {$(
+        #[async_trait]
+        impl<T: FunctionRouter + ?Sized> FunctionRouter for $pointer<T> {
+            async fn invoke(&self, invocation: Invocation) -> Result<Response> {
+                (**self).invoke(invocation).await
+            }
+            fn prewarm(&self, hint: PrewarmHint) {
+                (**self).prewarm(hint);
+            }
+            fn add(&self, instance: AddInstance) {
+                (**self).add(instance);
+            }
+            fn remove(&self, instance: InstanceId) {
+                (**self).remove(instance);
+            }
+            fn demand(&self) -> BoxStream<'static, (RevisionId, RevisionLoad)> {
+                (**self).demand()
+            }
+            fn describe(&self) -> Description {
+                (**self).describe()
+            }
+        }
+    )*};
+}
+pointer!(Arc, Box);
