@@ -1,5 +1,7 @@
 //! R1, the naming service: [`NamingService`].
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod store;
 
 use std::fmt;
