@@ -1,5 +1,8 @@
 //! R4, the node agent: [`NodeAgent`].
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;

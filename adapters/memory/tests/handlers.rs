@@ -8,23 +8,23 @@ use std::sync::Arc;
 
 fn call(payload: Payload) -> HandlerCall {
     let ids = IdSource::new(Arc::new(TokioClock::new()), 1);
-    Invocation::new(ids.next(), "f".parse().unwrap(), payload).into()
+    Invocation::new(ids.next(), "f".parse().expect("a good test"), payload).into()
 }
 
 #[tokio::test]
 async fn json_handlers_are_typed() {
     let handlers = Handlers::new();
-    let name: faas_core::HandlerName = "double".parse().unwrap();
+    let name: faas_core::HandlerName = "double".parse().expect("a good test");
     handlers.register_json(name.clone(), |n: u64| async move { Ok(n * 2) });
-    let handler: Arc<dyn Handler> = handlers.lookup(&name).unwrap();
+    let handler: Arc<dyn Handler> = handlers.lookup(&name).expect("a good test");
     let HandlerReply::Whole(reply) = handler
-        .call(call(Payload::json(&21).unwrap()))
+        .call(call(Payload::json(&21).expect("a good test")))
         .await
-        .unwrap()
+        .expect("a good test")
     else {
         panic!("a JSON handler answers at once");
     };
-    assert_eq!(reply.to_json::<u64>().unwrap(), 42);
+    assert_eq!(reply.to_json::<u64>().expect("a good test"), 42);
     assert!(handler.call(call(Payload::text("x"))).await.is_err());
     handlers.unregister(&name);
     assert!(handlers.lookup(&name).is_none());
