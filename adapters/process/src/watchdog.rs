@@ -1,0 +1,196 @@
+//! No sandbox outlives us: the watchdog, and the sweep.
+//!
+//! A parent-death signal would cost `posix_spawn` and follows the spawning *thread*. Instead one
+//! small shell per node reads the process groups that we start from a pipe. However we die, the
+//! kernel closes the pipe, and the shell kills what is registered. What we started and had not
+//! registered yet is found by a mark in its environment when a node starts at the same root.
+
+use std::collections::BTreeSet;
+use std::io::{Error as IoError, Result as IoResult, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+use crate::DIRECTORY_VARIABLE;
+
+/// POSIX sh; `kill` is a builtin, so that it needs neither PATH nor a new process.
+const SCRIPT: &str = r#"
+trap '' HUP INT QUIT TERM
+groups=' '
+while read -r verb group; do
+    case $verb in
+    add) groups="$groups$group " ;;
+    del) case $groups in
+        *" $group "*) groups="${groups%%" $group "*} ${groups#*" $group "}" ;;
+        esac ;;
+    esac
+done
+for group in $groups; do kill -9 "-$group"; done
+"#;
+
+#[derive(Debug)]
+struct State {
+    /// `None` once closed.
+    shell: Option<Child>,
+    groups: BTreeSet<i32>,
+}
+
+/// Kills the registered process groups when it is closed, or when this process dies.
+#[derive(Debug)]
+pub(crate) struct Watchdog(Mutex<State>);
+
+impl Watchdog {
+    pub(crate) fn start() -> IoResult<Self> {
+        Ok(Self(Mutex::new(State {
+            shell: Some(spawn()?),
+            groups: BTreeSet::new(),
+        })))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Registers a group.
+    pub(crate) fn add(&self, group: Pid) -> IoResult<()> {
+        let mut state = self.lock();
+        let group = group.as_raw_nonzero().get();
+        state.groups.insert(group);
+        if state.tell("add", group).is_ok() {
+            return Ok(());
+        }
+        let restarted = state.restart();
+        if restarted.is_err() {
+            state.groups.remove(&group);
+        }
+        restarted
+    }
+
+    /// Forgets a group; before its leader is reaped, because its number is free after that.
+    pub(crate) fn remove(&self, group: Pid) {
+        let mut state = self.lock();
+        let group = group.as_raw_nonzero().get();
+        state.groups.remove(&group);
+        // A shell that is gone kills nothing; `add` replaces it.
+        let _ = state.tell("del", group);
+    }
+
+    /// Has it kill all that is registered, and waits for that. Later `add`s fail.
+    pub(crate) fn close(&self) {
+        if let Some(mut shell) = self.lock().shell.take() {
+            // Closes the pipe first.
+            let _ = shell.wait();
+        }
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl State {
+    fn tell(&mut self, verb: &str, group: i32) -> IoResult<()> {
+        let pipe = self.shell.as_mut().and_then(|shell| shell.stdin.as_mut());
+        // One write, shorter than PIPE_BUF: whole or not at all.
+        let line = format!("{verb} {group}\n");
+        pipe.ok_or_else(|| IoError::other("the node is closed"))?
+            .write_all(line.as_bytes())
+    }
+
+    /// Replaces a shell that somebody killed.
+    fn restart(&mut self) -> IoResult<()> {
+        let Some(shell) = self.shell.as_mut() else {
+            return Err(IoError::other("the node is closed"));
+        };
+        tracing::warn!("the watchdog is gone; starting another");
+        let _ = shell.kill();
+        let _ = shell.wait();
+        self.shell = Some(spawn()?);
+        for group in self.groups.clone() {
+            self.tell("add", group)?;
+        }
+        Ok(())
+    }
+}
+
+fn spawn() -> IoResult<Child> {
+    Command::new("/bin/sh")
+        .args(["-c", SCRIPT, "faas-watchdog"])
+        .env_clear()
+        .current_dir("/")
+        // A group of its own: what is sent to ours from a terminal does not reach it.
+        .process_group(0)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+}
+
+/// Kills every process whose environment says that it belongs to a sandbox at or below
+/// `directory`; answers how many. Bounded: a process that forks faster than we look wins.
+pub(crate) fn sweep(directory: &Path) -> usize {
+    const ROUNDS: usize = 8;
+    let mut killed = 0;
+    for _ in 0..ROUNDS {
+        let found = sweep_once(directory);
+        killed += found;
+        if found == 0 {
+            break;
+        }
+    }
+    killed
+}
+
+fn sweep_once(directory: &Path) -> usize {
+    let Ok(processes) = std::fs::read_dir("/proc") else {
+        return 0;
+    };
+    let number = |name: std::ffi::OsString| name.to_str()?.parse().ok().and_then(Pid::from_raw);
+    processes
+        .flatten()
+        .filter_map(|entry| number(entry.file_name()))
+        .filter(|pid| kill_if_marked(*pid, directory))
+        .count()
+}
+
+fn kill_if_marked(pid: Pid, directory: &Path) -> bool {
+    // Opened before the environment is read: a number that is used again is not killed.
+    let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else {
+        return false;
+    };
+    let Ok(environment) = std::fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())) else {
+        return false;
+    };
+    marked(&environment, directory) && pidfd_send_signal(process, Signal::KILL).is_ok()
+}
+
+fn marked(environment: &[u8], directory: &Path) -> bool {
+    let value = |variable: &'_ [u8]| -> Option<std::path::PathBuf> {
+        let rest = variable.strip_prefix(DIRECTORY_VARIABLE.as_bytes())?;
+        Some(std::ffi::OsStr::from_bytes(rest.strip_prefix(b"=")?).into())
+    };
+    environment
+        .split(|byte| *byte == 0)
+        .filter_map(value)
+        .any(|path| path.starts_with(directory))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_are_of_one_root() {
+        let environment = b"A=1\0FAAS_SANDBOX_DIR=/r/sandboxes/7\0";
+        assert!(marked(environment, Path::new("/r/sandboxes")));
+        assert!(marked(environment, Path::new("/r/sandboxes/7")));
+        assert!(!marked(environment, Path::new("/r/sand")));
+        assert!(!marked(b"", Path::new("/r")));
+    }
+}

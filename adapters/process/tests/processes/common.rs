@@ -1,0 +1,139 @@
+//! A node over a temporary directory, with shell scripts as programs.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use faas_core::{Digest, Error, Result, SandboxId, WorkloadId};
+use faas_process::{ProcessNode, ProcessNodeBuilder};
+use faas_resource::agent::{EnsureSandbox, ExitCause, NodeEvent, SandboxPhase};
+use faas_resource::spec::{Packing, Program};
+use faas_resource::{CodeSource, Executable, SandboxSpec};
+use futures::StreamExt;
+use futures::stream::BoxStream;
+
+/// Code in memory, which counts its fetches.
+#[derive(Debug, Default)]
+pub(crate) struct Codes {
+    codes: Mutex<BTreeMap<Digest, Bytes>>,
+    pub(crate) fetches: AtomicUsize,
+}
+
+impl Codes {
+    pub(crate) fn add(&self, bytes: impl Into<Bytes>) -> Digest {
+        let bytes = bytes.into();
+        let digest = Digest::of(&bytes);
+        self.codes
+            .lock()
+            .expect("test set-up")
+            .insert(digest, bytes);
+        digest
+    }
+
+    pub(crate) fn lie(&self, digest: Digest, bytes: &'static [u8]) {
+        self.codes
+            .lock()
+            .expect("test set-up")
+            .insert(digest, bytes.into());
+    }
+}
+
+#[async_trait]
+impl CodeSource for Codes {
+    async fn fetch(&self, digest: &Digest) -> Result<Bytes> {
+        self.fetches.fetch_add(1, Ordering::SeqCst);
+        tokio::task::yield_now().await;
+        let found = self.codes.lock().expect("test set-up").get(digest).cloned();
+        found.ok_or_else(|| Error::not_found("fetch code", digest.to_string()))
+    }
+}
+
+pub(crate) struct Fixture {
+    pub(crate) root: tempfile::TempDir,
+    pub(crate) codes: Arc<Codes>,
+    pub(crate) node: ProcessNode,
+}
+
+pub(crate) fn builder(root: &Path, codes: &Arc<Codes>) -> ProcessNodeBuilder {
+    ProcessNode::builder("node".parse().expect("test set-up"), root, codes.clone())
+}
+
+impl Fixture {
+    pub(crate) fn new() -> Self {
+        let root = tempfile::tempdir().expect("test set-up");
+        let codes = Arc::new(Codes::default());
+        let node = builder(root.path(), &codes).build().expect("test set-up");
+        Self { root, codes, node }
+    }
+
+    pub(crate) fn script(&self, n: u128, script: &str) -> EnsureSandbox {
+        request(
+            n,
+            self.codes.add(format!("#!/bin/sh\n{script}\n")),
+            Packing::File,
+            "main",
+        )
+    }
+
+    pub(crate) fn directory(&self, id: SandboxId) -> PathBuf {
+        self.root.path().join("sandboxes").join(id.to_string())
+    }
+}
+
+pub(crate) fn request(n: u128, code: Digest, packing: Packing, entrypoint: &str) -> EnsureSandbox {
+    let program = Program {
+        code,
+        packing,
+        entrypoint: entrypoint.into(),
+        arguments: vec!["one".into()],
+    };
+    let mut spec = SandboxSpec::new(Executable::Program(program));
+    spec.environment.insert("GREETING".into(), "hello".into());
+    let id = SandboxId::from_u128(n);
+    EnsureSandbox::running(id, WorkloadId::from_u128(1), Arc::new(spec))
+}
+
+pub(crate) const SOON: Duration = Duration::from_secs(20);
+
+/// The next end of a sandbox.
+pub(crate) async fn exit(events: &mut BoxStream<'static, NodeEvent>, id: SandboxId) -> ExitCause {
+    let find = async {
+        while let Some(event) = events.next().await {
+            if let NodeEvent::Sandbox(status) = event
+                && status.id == id
+                && let SandboxPhase::Exited(cause) = status.phase
+            {
+                return cause;
+            }
+        }
+        panic!("the events ended");
+    };
+    tokio::time::timeout(SOON, find)
+        .await
+        .expect("an exit in time")
+}
+
+/// Whether a process is there and no zombie.
+pub(crate) fn runs(pid: &str) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat
+        .rsplit_once(") ")
+        .map(|(_, rest)| rest.starts_with('Z'));
+    state == Some(false)
+}
+
+/// Waits, bounded, until a condition of the operating system holds that nobody reports.
+pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
+    let poll = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(SOON, poll)
+        .await
+        .unwrap_or_else(|_| panic!("{what}"));
+}

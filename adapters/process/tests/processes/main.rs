@@ -1,0 +1,5 @@
+//! A process node against real processes.
+
+mod common;
+mod death;
+mod node;
