@@ -74,7 +74,7 @@ impl Broken {
 
 fn root(path: &Path) -> Path {
     let first = path.as_str().chars().take(1);
-    Path::new(first.collect::<String>()).unwrap()
+    Path::new(first.collect::<String>()).expect("a valid path")
 }
 
 #[async_trait]
@@ -141,7 +141,9 @@ impl NamingService for Broken {
                 .boxed(),
             Fault::WatchFromNow => events.skip(1).boxed(),
             Fault::WatchesAll => {
-                let others = self.inner.watch(&Path::new("ab").unwrap(), after);
+                let others = self
+                    .inner
+                    .watch(&Path::new("ab").expect("a valid path"), after);
                 futures::stream::select(events, others).boxed()
             }
             _ => events,

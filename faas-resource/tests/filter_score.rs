@@ -1,11 +1,13 @@
 //! The default scheduler keeps the contract, and never over-commits whatever it is given.
 
+use faas_core::explain::Reason;
 use faas_core::{Monotonic, PolicyContext, SeededRandom};
 use faas_resource::ResourceScheduler;
 use faas_resource::scheduler::conformance::world::{
     carried_out, cluster, draw, name, node, node_name, placed, put, replicas, workload,
 };
-use faas_resource::scheduler::{ClusterView, FilterScore, Placement, PlacementRequest};
+use faas_resource::scheduler::filter_score::{Filter, Scene};
+use faas_resource::scheduler::{ClusterView, FilterScore, NodeView, Placement, PlacementRequest};
 use faas_resource::workload::{Constraint, PlacementRules};
 use proptest::prelude::*;
 
@@ -149,4 +151,28 @@ fn a_closed_zone_does_not_hold_up_the_others() {
     }
     let batch = replicas(&workload(1, 1, rules, 0), 1, 4);
     assert_eq!(placed(&ask(FilterScore::new(), &cluster, &batch)), 4);
+}
+
+/// Counts how often it is asked, and refuses half of all nodes.
+#[derive(Debug, Default, Clone)]
+struct Half(std::sync::Arc<std::sync::atomic::AtomicUsize>);
+
+impl Filter for Half {
+    fn refuses(&self, _: &PlacementRequest, node: &NodeView, _: &Scene<'_>) -> Option<Reason> {
+        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let odd = node.info.name.as_str().ends_with(['1', '3', '5', '7', '9']);
+        odd.then_some(Reason::new("test.odd", "is odd"))
+    }
+}
+
+#[test]
+fn a_search_does_not_grow_with_the_nodes() {
+    let cluster = cluster((0..10_000).map(|number| node(number, 8)));
+    let half = Half::default();
+    let scheduler = FilterScore::new().with_filter(half.clone());
+    let batch = replicas(&workload(1, 1, PlacementRules::default(), 0), 1, 200);
+    let answers = ask(scheduler, &cluster, &batch);
+    assert_eq!(placed(&answers), 200);
+    let asked = half.0.load(std::sync::atomic::Ordering::Relaxed);
+    assert!(asked <= 200 * 201, "{asked} nodes looked at");
 }

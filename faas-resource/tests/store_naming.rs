@@ -28,7 +28,7 @@ mod shared {
 }
 
 fn path(text: &str) -> Path {
-    Path::new(text).unwrap()
+    Path::new(text).expect("a valid path")
 }
 
 #[tokio::test(start_paused = true)]

@@ -185,7 +185,12 @@ impl NamingService for StoreNaming {
             })
         });
         // A store whose revisions leap may repeat the bind that `after` was the answer to.
-        let seen = move |event: &Result<NamingEvent>| matches!(event, Ok(NamingEvent::Bound(record)) if record.revision <= after);
+        let seen = move |event: &Result<NamingEvent>| {
+            let Ok(NamingEvent::Bound(record)) = event else {
+                return false;
+            };
+            record.revision <= after
+        };
         events
             .filter(move |event| future::ready(!seen(event)))
             .boxed()

@@ -295,13 +295,14 @@ impl ResourceScheduler for FilterScore {
         batch: &[PlacementRequest],
     ) -> Vec<Placement> {
         self.learn_rules(cluster, batch);
-        let mut scene = Scene::new(cluster, self.memory.apart.clone());
+        let mut scene = Scene::new(cluster, std::mem::take(&mut self.memory.apart));
         let mut order: Vec<_> = batch.iter().enumerate().collect();
         order.sort_by_key(|(_, request)| std::cmp::Reverse(request.workload.priority));
         let mut answers: Vec<_> = order
             .into_iter()
             .map(|(index, request)| (index, self.place(request, &mut scene)))
             .collect();
+        self.memory.apart = scene.into_apart();
         answers.sort_by_key(|(index, _)| *index);
         answers
             .into_iter()

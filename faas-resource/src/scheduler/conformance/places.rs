@@ -115,8 +115,10 @@ fn taints(fixture: &Fixture) {
     });
     let cluster = cluster([marked]);
     let tolerating = |tolerates: &[&str]| {
-        let mut rules = PlacementRules::default();
-        rules.tolerates = tolerates.iter().copied().map(name).collect();
+        let rules = PlacementRules {
+            tolerates: tolerates.iter().copied().map(name).collect(),
+            ..PlacementRules::default()
+        };
         let batch = replicas(&workload(1, 1, rules, 0), 1, 1);
         placed(&ask(&mut *fixture.fresh(), &cluster, &batch))
     };
@@ -130,8 +132,10 @@ fn taints(fixture: &Fixture) {
 
 fn apart(fixture: &Fixture) {
     let loner = WorkloadId::from_u128(1);
-    let mut rules = PlacementRules::default();
-    rules.apart = [WorkloadId::from_u128(2)].into();
+    let rules = PlacementRules {
+        apart: [WorkloadId::from_u128(2)].into(),
+        ..PlacementRules::default()
+    };
     let shy = workload(1, 1, rules, 0);
     let other = workload(2, 1, PlacementRules::default(), 0);
     let mut batch = replicas(&other, 10, 3);

@@ -51,6 +51,11 @@ impl<'a> Scene<'a> {
         }
     }
 
+    /// The `apart` rules, given back.
+    pub(super) fn into_apart(self) -> BTreeMap<WorkloadId, BTreeSet<WorkloadId>> {
+        self.apart
+    }
+
     /// The cluster as it was before the batch.
     pub fn cluster(&self) -> &'a ClusterView {
         self.cluster
@@ -68,7 +73,8 @@ impl<'a> Scene<'a> {
         wants(&one, &other) || wants(&other, &one)
     }
 
-    /// How many replicas of a workload each value of a label has; for labels that the workload's constraints count.
+    /// How many replicas of a workload each value of a label has; for labels that the workload's
+    /// constraints count.
     pub fn tally(&self, workload: WorkloadId, label: &Name) -> Option<&Tally> {
         self.tallies.get(&workload)?.get(label)
     }
