@@ -59,3 +59,29 @@ async fn nothing_goes_on_after_the_last_clone() {
     tokio::task::yield_now().await;
     assert_eq!(Arc::strong_count(&store), 1, "the task holds the store");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn services_that_race_agree_on_one_order() {
+    let store = MemoryStore::new();
+    let racers = (0..4).map(|racer| {
+        let naming = naming(&store);
+        tokio::spawn(async move {
+            let mut revisions = Vec::new();
+            for number in 0..50 {
+                let bind = Bind::new(path(&format!("r{racer}/{number}")), "x");
+                revisions.push(naming.bind(bind).await.expect("a name of its own"));
+            }
+            revisions
+        })
+    });
+    let racers: Vec<_> = racers.collect();
+    let mut all = Vec::new();
+    for racer in racers {
+        let revisions = racer.await.expect("no panic");
+        assert!(revisions.is_sorted(), "{revisions:?}");
+        all.extend(revisions);
+    }
+    all.sort();
+    all.dedup();
+    assert_eq!(all.len(), 200, "every bind has a revision of its own");
+}
