@@ -1,5 +1,9 @@
 //! F1, the function registry: [`MetadataStore`] for fast look-ups, [`CodeStore`] for the code.
 
+pub mod code;
+mod pointers;
+pub mod store;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +19,9 @@ use faas_resource::Executable;
 use faas_resource::spec::Extensions;
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
+
+pub use code::ObjectCode;
+pub use store::StoreMetadata;
 
 /// A function, whatever its version.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
