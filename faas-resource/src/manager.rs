@@ -1,6 +1,8 @@
 //! R2, the resource manager: [`ResourceManager`].
 
 pub mod cluster;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 
 use std::sync::Arc;
 

@@ -11,14 +11,18 @@ fn handler(name: &str) -> SandboxSpec {
     SandboxSpec::new(Executable::Handler(name.parse().expect("a good test")))
 }
 
-async fn fixture() -> Fixture {
+fn node_of_echo() -> Arc<MemoryNode> {
     let handlers = Handlers::new();
     handlers.register_json(
         "echo".parse().expect("a good test"),
         |text: String| async move { Ok(text) },
     );
     let node = MemoryNode::new("one".parse().expect("a good test"), Arc::new(handlers));
-    let node = Arc::new(node);
+    Arc::new(node)
+}
+
+async fn fixture() -> Fixture {
+    let node = node_of_echo();
     let mut fixture = Fixture::new(node.clone(), handler("echo"), handler("missing"));
     fixture.ending = Some((handler("echo"), ExitCause::Code(3)));
     fixture.end = Some(Box::new(move |id| {
@@ -32,4 +36,59 @@ async fn fixture() -> Fixture {
 mod node {
     use super::fixture;
     faas_resource::node_agent_conformance!(fixture);
+}
+
+mod manager {
+    use std::sync::Arc;
+
+    use faas_core::{Millicpu, Store};
+    use faas_memory::MemoryStore;
+    use faas_resource::agent::ExitCause;
+    use faas_resource::manager::conformance::Fixture;
+    use faas_resource::scheduler::FilterScore;
+    use faas_resource::{NodeAgent, ResourceLayer, ResourceManager};
+
+    use super::{handler, node_of_echo};
+
+    async fn life(node: Arc<dyn NodeAgent>, store: Arc<dyn Store>) -> Arc<dyn ResourceManager> {
+        let layer = ResourceLayer::builder()
+            .agent(node)
+            .scheduler(FilterScore::default())
+            .store(store)
+            .build();
+        layer.await.expect("a layer").manager().clone()
+    }
+
+    async fn fixture() -> Fixture {
+        let node = node_of_echo();
+        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
+        let manager = life(node.clone(), store.clone()).await;
+        let mut giant = handler("echo");
+        giant.resources.cpu = Millicpu::cores(1_000_000);
+        let (ended, listed) = (node.clone(), node.clone());
+        Fixture::new(
+            manager,
+            handler("echo"),
+            giant,
+            Box::new(move || {
+                let node = listed.clone();
+                Box::pin(async move {
+                    let all = node.list().await.expect("a list");
+                    let running = all.iter().filter(|one| one.is_running());
+                    running.map(|one| one.id).collect()
+                })
+            }),
+            Box::new(move |id| {
+                ended.end(id, ExitCause::Code(3)).expect("it runs");
+                Box::pin(async {})
+            }),
+            Box::new(move |old| {
+                drop(old);
+                let (node, store) = (node.clone(), store.clone());
+                Box::pin(async move { life(node, store).await })
+            }),
+        )
+    }
+
+    faas_resource::resource_manager_conformance!(fixture);
 }
