@@ -48,7 +48,8 @@ impl Limit {
     /// When nobody waits any longer, for whichever reason comes first.
     pub(crate) fn end(&self) -> Monotonic {
         let timeout = self.timeout_at();
-        self.deadline.map_or(timeout, |deadline| deadline.min(timeout))
+        self.deadline
+            .map_or(timeout, |deadline| deadline.min(timeout))
     }
 
     pub(crate) fn sleep(&self) -> BoxFuture<'static, ()> {
@@ -83,7 +84,10 @@ impl Limit {
             return Ok(());
         }
         let message = format!("it answered more than {} bytes", self.bytes);
-        Err(FunctionError::new(FunctionError::RESPONSE_TOO_LARGE, message))
+        Err(FunctionError::new(
+            FunctionError::RESPONSE_TOO_LARGE,
+            message,
+        ))
     }
 
     /// The trailer of an invocation that ends now.

@@ -40,7 +40,9 @@ impl Slots {
             }
         };
         let time = Duration::from_secs(5);
-        tokio::time::timeout(time, enough).await.expect("the slot comes back");
+        tokio::time::timeout(time, enough)
+            .await
+            .expect("the slot comes back");
     }
 }
 

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
 use crate::common::{Slots, call, clock, complete, config, connect, failure};
+use bytes::Bytes;
 use faas_core::{
     ContentType, ErrorKind, Frame, FunctionError, Handler, HandlerCall, HandlerName,
     HandlerRegistry, HandlerReply, Payload, Retry,
@@ -59,9 +59,13 @@ async fn answers_and_frees_the_slot() {
 
 #[tokio::test]
 async fn an_unregistered_handler_is_unavailable() {
-    let connected = contract(echo).connect(connect(address("other"), config())).await;
+    let connected = contract(echo)
+        .connect(connect(address("other"), config()))
+        .await;
     assert_eq!(connected.err().unwrap().kind(), ErrorKind::Unavailable);
-    let connected = contract(echo).connect(connect(Address::Hook, config())).await;
+    let connected = contract(echo)
+        .connect(connect(Address::Hook, config()))
+        .await;
     assert_eq!(connected.err().unwrap().kind(), ErrorKind::Unsupported);
 }
 
@@ -71,7 +75,10 @@ async fn a_panic_is_the_functions_failure() {
     let panics = |_: HandlerCall| async { panic!("on purpose") };
     let instance = instance(panics, config()).await;
     let error = failure(instance.invoke(call(""), slots.permit()).await.unwrap()).await;
-    assert_eq!((&*error.kind, &*error.message), (FunctionError::PANIC, "on purpose"));
+    assert_eq!(
+        (&*error.kind, &*error.message),
+        (FunctionError::PANIC, "on purpose")
+    );
     assert_eq!((slots.released(), instance.health()), (1, Health::Ready));
 }
 
@@ -119,8 +126,14 @@ async fn dropping_the_call_stops_the_task() {
 
 #[test]
 fn a_task_that_never_yields_quarantines_its_instance() {
-    let guests = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
-    let platform = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let guests = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .build()
+        .unwrap();
+    let platform = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
     let (free, blocked) = std::sync::mpsc::channel::<()>();
     let blocked = Arc::new(std::sync::Mutex::new(blocked));
     let blocks = move |_: HandlerCall| {
@@ -134,13 +147,19 @@ fn a_task_that_never_yields_quarantines_its_instance() {
         let slots = Arc::new(Slots::default());
         let contract = contract(blocks).guest_runtime(guests.handle().clone());
         let contract = contract.grace(Duration::from_millis(50));
-        let instance = contract.connect(connect(address("hello"), short())).await.unwrap();
+        let instance = contract
+            .connect(connect(address("hello"), short()))
+            .await
+            .unwrap();
         let error = failure(instance.invoke(call(""), slots.permit()).await.unwrap()).await;
         assert_eq!(error.kind, FunctionError::TIMEOUT);
         instance.failed().await;
         assert_eq!(slots.released(), 0, "it is still busy");
         let error = instance.invoke(call(""), slots.permit()).await.unwrap_err();
-        assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::Safe));
+        assert_eq!(
+            (error.kind(), error.retry()),
+            (ErrorKind::Unavailable, Retry::Safe)
+        );
         drop(free);
         slots.wait(2).await;
     });
@@ -211,8 +230,12 @@ async fn a_panic_in_a_stream_is_in_its_trailer() {
     let response = instance.invoke(call(""), slots.permit()).await.unwrap();
     let frames: Vec<_> = response.body.into_frames().collect().await;
     assert!(matches!(frames[0], Ok(Frame::Data(_))));
-    let Ok(Frame::Trailer(trailer)) = &frames[1] else { panic!("{frames:?}") };
-    assert!(matches!(&trailer.outcome, faas_core::Outcome::Failure(e) if e.kind == FunctionError::PANIC));
+    let Ok(Frame::Trailer(trailer)) = &frames[1] else {
+        panic!("{frames:?}")
+    };
+    assert!(
+        matches!(&trailer.outcome, faas_core::Outcome::Failure(e) if e.kind == FunctionError::PANIC)
+    );
     assert_eq!(slots.released(), 1);
 }
 
@@ -221,10 +244,16 @@ async fn a_drain_waits_and_refuses() {
     let slots = Arc::new(Slots::default());
     let instance = instance(stream_of(Arc::default(), 10), config()).await;
     let response = instance.invoke(call(""), slots.permit()).await.unwrap();
-    let error = instance.drain(faas_core::Monotonic::ZERO).await.unwrap_err();
+    let error = instance
+        .drain(faas_core::Monotonic::ZERO)
+        .await
+        .unwrap_err();
     assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
     let error = instance.invoke(call(""), slots.permit()).await.unwrap_err();
-    assert_eq!((error.kind(), error.retry()), (ErrorKind::Unavailable, Retry::Safe));
+    assert_eq!(
+        (error.kind(), error.retry()),
+        (ErrorKind::Unavailable, Retry::Safe)
+    );
     let later = faas_core::Monotonic::from_nanos(u64::MAX / 4);
     let (drained, _) = tokio::join!(instance.drain(later), complete(response));
     drained.unwrap();

@@ -1,4 +1,8 @@
 //! The contracts, driven as a router drives them.
 
+#[cfg(test)]
 mod common;
+#[cfg(test)]
 mod in_process;
+#[cfg(test)]
+mod lambda;

@@ -1,0 +1,175 @@
+//! [`LambdaRuntime`]: the AWS Lambda Runtime API, version 2018-06-01.
+//!
+//! The sandbox calls us: it asks for the next invocation, posts its answer, and asks again. Each
+//! sandbox has a listener of its own, so what calls there is that sandbox.
+
+mod api;
+mod instance;
+mod server;
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use faas_core::{Clock, Error, HookName, Result, SandboxId};
+use faas_function::contract::{Connect, Contract};
+use faas_function::instance::FunctionInstance;
+use faas_function::registry::{FunctionConfig, FunctionId};
+use faas_resource::endpoint::{Address, Endpoint};
+use faas_resource::hook::{Cookie, Prepared, Reach, ReachKind, SandboxHook};
+use faas_resource::spec::ExecutableKind;
+
+use api::Api;
+use server::Server;
+
+/// The contract with runtimes and custom runtimes of AWS Lambda.
+///
+/// Lambda's API cannot cancel: an invocation that nobody waits for runs on, and its slot returns
+/// when the runtime asks for the next one. One that exceeds its timeout makes its instance one to
+/// replace. Answers in Lambda's streaming mode are collected, with the errors in their trailers.
+#[derive(Clone)]
+pub struct LambdaRuntime {
+    name: HookName,
+    clock: Arc<dyn Clock>,
+    grace: Duration,
+    servers: Arc<Mutex<HashMap<SandboxId, Server>>>,
+}
+
+impl fmt::Debug for LambdaRuntime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("LambdaRuntime").field(&self.name).finish()
+    }
+}
+
+impl LambdaRuntime {
+    /// A contract whose hook specs call `name`.
+    pub fn new(name: HookName, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            name,
+            clock,
+            grace: Duration::from_secs(1),
+            servers: Arc::default(),
+        }
+    }
+
+    /// How long after its timeout a runtime that has answered may take to ask for more before its
+    /// instance is given up; 1 s unless told otherwise.
+    #[must_use]
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    fn with_servers<T>(&self, work: impl FnOnce(&mut HashMap<SandboxId, Server>) -> T) -> T {
+        // Nothing in here leaves the map half changed, so a poisoned one is as good as any.
+        work(&mut self.servers.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Listens for one sandbox, unless somebody does already.
+    fn listen(&self, sandbox: SandboxId, at: SocketAddr) -> Result<SocketAddr> {
+        // No await in here: dropping the caller's future leaves a server in the map or none.
+        self.with_servers(|servers| match servers.get(&sandbox) {
+            Some(server) => Ok(server.address),
+            None => {
+                let server = Server::start(sandbox, at)?;
+                let address = server.address;
+                servers.insert(sandbox, server);
+                Ok(address)
+            }
+        })
+    }
+
+    fn api(&self, sandbox: SandboxId) -> Result<Arc<Api>> {
+        let api = self.with_servers(|servers| servers.get(&sandbox).map(|s| s.api.clone()));
+        api.ok_or_else(|| {
+            Error::unavailable("connect", format!("sandbox {sandbox} was not prepared"))
+        })
+    }
+}
+
+/// What Lambda sets in the environment of a function, but for what the hook knows better; a
+/// deployer of functions adds it to their configuration. `handler` is what the runtime is to run,
+/// `root` where the code lies in the sandbox.
+pub fn environment(
+    function: &FunctionId,
+    config: &FunctionConfig,
+    handler: &str,
+    root: &str,
+) -> BTreeMap<String, String> {
+    let memory = config.resources.memory.0 >> 20;
+    let pairs = [
+        ("_HANDLER", handler.to_owned()),
+        ("AWS_LAMBDA_FUNCTION_NAME", function.name.to_string()),
+        ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST".to_owned()),
+        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", memory.to_string()),
+        ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand".to_owned()),
+        ("AWS_REGION", "local".to_owned()),
+        ("LAMBDA_TASK_ROOT", root.to_owned()),
+        ("TZ", ":UTC".to_owned()),
+    ];
+    pairs.map(|(name, value)| (name.to_owned(), value)).into()
+}
+
+#[async_trait]
+impl Contract for LambdaRuntime {
+    fn hook(&self) -> Option<(HookName, Arc<dyn SandboxHook>)> {
+        Some((self.name.clone(), Arc::new(self.clone())))
+    }
+
+    fn executables(&self) -> Vec<ExecutableKind> {
+        vec![ExecutableKind::Program, ExecutableKind::Image]
+    }
+
+    async fn connect(&self, connect: Connect) -> Result<Arc<dyn FunctionInstance>> {
+        let Endpoint::Address(Address::Hook) = connect.endpoint else {
+            let message = format!("{:?}: a Lambda runtime calls us", connect.endpoint);
+            return Err(Error::unsupported("connect", message));
+        };
+        let api = self.api(connect.sandbox)?;
+        api.ready().await?;
+        let instance = instance::Instance::new(api, &connect, self.clock.clone(), self.grace);
+        Ok(Arc::new(instance))
+    }
+}
+
+#[async_trait]
+impl SandboxHook for LambdaRuntime {
+    fn needs(&self) -> Vec<ReachKind> {
+        vec![ReachKind::Loopback, ReachKind::Gateway, ReachKind::Pod]
+    }
+
+    async fn prepare(&self, sandbox: SandboxId, reach: Option<Reach>) -> Result<Prepared> {
+        let host = match reach {
+            Some(Reach::Loopback) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            Some(Reach::Gateway(host) | Reach::Pod(host)) => host,
+            other => {
+                let message = format!("a Lambda runtime cannot reach us by {other:?}");
+                return Err(Error::unsupported("prepare sandbox", message));
+            }
+        };
+        let address = self.listen(sandbox, SocketAddr::new(host, 0))?.to_string();
+        let mut prepared = Prepared::default();
+        prepared.cookie = Cookie(address.clone().into());
+        let name = "AWS_LAMBDA_RUNTIME_API".to_owned();
+        prepared.environment.insert(name, address);
+        Ok(prepared)
+    }
+
+    async fn resume(&self, sandbox: SandboxId, _: Option<Reach>, cookie: &Cookie) -> Result<()> {
+        let address = std::str::from_utf8(&cookie.0).ok();
+        let address = address.and_then(|text| text.parse().ok()).ok_or_else(|| {
+            Error::unsupported("resume sandbox", format!("{sandbox}: not a cookie of ours"))
+        })?;
+        self.listen(sandbox, address).map(drop)
+    }
+
+    async fn release(&self, sandbox: SandboxId) {
+        let server = self.with_servers(|servers| servers.remove(&sandbox));
+        if let Some(server) = server {
+            server.stop().await;
+        }
+    }
+}

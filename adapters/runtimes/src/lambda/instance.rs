@@ -1,0 +1,198 @@
+//! The instance behind a Runtime API.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use faas_core::{
+    Body, Clock, InstanceId, Invocation, InvocationId, Monotonic, Response, Result, Retry,
+    TraceContext,
+};
+use faas_function::contract::Connect;
+use faas_function::instance::{FunctionInstance, Health, Permit};
+use faas_function::registry::FunctionRevision;
+use futures::future::BoxFuture;
+use http::{HeaderMap, HeaderName, HeaderValue};
+use tokio::sync::oneshot;
+
+use super::api::{Answer, Api, Flight, Job, Slot};
+use crate::lifecycle::{Lifecycle, unavailable};
+use crate::limit::Limit;
+
+pub(super) struct Instance {
+    api: Arc<Api>,
+    revision: Arc<FunctionRevision>,
+    clock: Arc<dyn Clock>,
+    lifecycle: Arc<Lifecycle>,
+    grace: Duration,
+}
+
+impl Instance {
+    pub(super) fn new(
+        api: Arc<Api>,
+        connect: &Connect,
+        clock: Arc<dyn Clock>,
+        grace: Duration,
+    ) -> Self {
+        let lifecycle = Lifecycle::new(connect.instance);
+        api.attach(lifecycle.clone(), connect.revision.config.concurrency);
+        Self {
+            api,
+            revision: connect.revision.clone(),
+            clock,
+            lifecycle,
+            grace,
+        }
+    }
+
+    fn headers(&self, invocation: &Invocation, id: &str, limit: &Limit) -> HeaderMap {
+        let left = limit.end().since(self.clock.now());
+        let left = i64::try_from(left.as_millis()).unwrap_or(i64::MAX);
+        let deadline = self.clock.wall().as_millisecond().saturating_add(left);
+        let (function, number) = (&self.revision.function.name, self.revision.number);
+        let arn = format!("arn:aws:lambda:local:000000000000:function:{function}:{number}");
+        let pairs = [
+            (
+                "content-type",
+                invocation.payload.content_type().as_str().to_owned(),
+            ),
+            ("lambda-runtime-aws-request-id", id.to_owned()),
+            ("lambda-runtime-deadline-ms", deadline.to_string()),
+            ("lambda-runtime-invoked-function-arn", arn),
+            ("lambda-runtime-trace-id", trace_id(&invocation.trace)),
+        ];
+        let pairs = pairs.into_iter().filter(|(_, value)| !value.is_empty());
+        let header = |(name, value): (_, String)| {
+            Some((
+                HeaderName::from_static(name),
+                HeaderValue::try_from(value).ok()?,
+            ))
+        };
+        pairs.filter_map(header).collect()
+    }
+
+    /// Gives the instance up if the slot does not return in time, even if nobody waits for it.
+    fn watch(&self, id: String, limit: &Limit, freed: oneshot::Receiver<()>) {
+        let late = limit.sleep_past_timeout(self.grace);
+        let (api, lifecycle) = (self.api.clone(), self.lifecycle.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                biased;
+                _ = freed => {}
+                () = late => {
+                    lifecycle.fail("its runtime does not ask for more work");
+                    api.forget(&id);
+                }
+            }
+        });
+    }
+
+    fn expired(&self, invocation: InvocationId, id: &str, limit: &Limit) -> Result<Response> {
+        let delivered = self.api.abandon(id);
+        let error = limit.expired()?;
+        if delivered {
+            // Lambda cannot cancel: only the end of its sandbox ends it.
+            self.lifecycle.fail(error.to_string());
+            self.api.forget(id);
+        }
+        Ok(limit.failure(invocation, error))
+    }
+
+    fn respond(&self, id: InvocationId, limit: &Limit, answer: Answer) -> Result<Response> {
+        match answer {
+            Answer::Whole(content_type, bytes) => {
+                let body = Body::whole(bytes, limit.trailer(Ok(())));
+                Ok(Response::new(id, content_type, body))
+            }
+            Answer::Failed(error) => Ok(limit.failure(id, error)),
+            Answer::Gone(retry) => Err(unavailable(self.id(), "its sandbox is gone", retry)),
+        }
+    }
+}
+
+/// Lambda's request ids are UUIDs by their looks, and some runtimes check.
+fn request_id(id: InvocationId) -> String {
+    let hex = id.to_string();
+    let parts = [
+        &hex[..8],
+        &hex[8..12],
+        &hex[12..16],
+        &hex[16..20],
+        &hex[20..],
+    ];
+    parts.join("-")
+}
+
+/// The W3C trace context in the words of X-Ray; empty without one.
+fn trace_id(trace: &TraceContext) -> String {
+    if !trace.is_present() {
+        return String::new();
+    }
+    let hex = format!("{:032x}", trace.trace_id);
+    let (time, rest) = hex.split_at(8);
+    let (parent, sampled) = (trace.parent_id, trace.flags & 1);
+    format!("Root=1-{time}-{rest};Parent={parent:016x};Sampled={sampled}")
+}
+
+/// Takes the invocation out of the queue when nobody waits any longer.
+struct Abandon<'a>(&'a Api, &'a str);
+
+impl Drop for Abandon<'_> {
+    fn drop(&mut self) {
+        self.0.abandon(self.1);
+    }
+}
+
+#[async_trait]
+impl FunctionInstance for Instance {
+    fn id(&self) -> InstanceId {
+        self.lifecycle.id()
+    }
+
+    async fn invoke(&self, invocation: Invocation, permit: Permit) -> Result<Response> {
+        let busy = self.lifecycle.begin(permit)?;
+        let config = &self.revision.config;
+        let limit = Limit::new(&self.clock, self.id(), config, invocation.deadline);
+        let id = request_id(invocation.id);
+        let (reply, answer) = oneshot::channel();
+        let (watched, freed) = oneshot::channel();
+        let flight = Flight {
+            _slot: Slot {
+                _busy: busy,
+                _watched: watched,
+            },
+            reply: Some(reply),
+            limit: limit.bytes,
+        };
+        let headers = self.headers(&invocation, &id, &limit);
+        let (invocation, payload) = (invocation.id, invocation.payload.into_bytes());
+        self.api.submit(Job {
+            id: id.clone(),
+            headers,
+            payload,
+            flight,
+        })?;
+        self.watch(id.clone(), &limit, freed);
+        let _abandon = Abandon(&self.api, &id);
+        tokio::select! {
+            biased;
+            answer = answer => {
+                let answer = answer.unwrap_or(Answer::Gone(Retry::Ambiguous));
+                self.respond(invocation, &limit, answer)
+            }
+            () = limit.sleep() => self.expired(invocation, &id, &limit),
+        }
+    }
+
+    fn health(&self) -> Health {
+        self.lifecycle.health()
+    }
+
+    fn failed(&self) -> BoxFuture<'static, String> {
+        self.lifecycle.failed()
+    }
+
+    async fn drain(&self, deadline: Monotonic) -> Result<()> {
+        self.lifecycle.drain(&*self.clock, deadline).await
+    }
+}
