@@ -214,20 +214,22 @@ pub async fn ensure_once(fixture: Fixture) {
     fixture.ensure(running(id, &fixture.lasting)).await;
     assert_eq!(fixture.list().await.len(), 1);
     fixture.stop(id, Duration::from_secs(1)).await;
+    // All that is to be heard of it comes before the start of another one.
+    let last = self::id();
+    fixture.ensure(running(last, &fixture.lasting)).await;
     let mut starts = 0;
-    let until_end = async {
+    let until_last = async {
         while let Some(event) = events.next().await {
             match event {
+                NodeEvent::Sandbox(status) if status.is_running() && status.id == last => return,
                 NodeEvent::Sandbox(status) if status.is_running() => starts += 1,
-                NodeEvent::Removed(removed) if removed == id => return,
-                NodeEvent::Sandbox(status) if matches!(status.phase, SandboxPhase::Exited(_)) => {
-                    return;
-                }
                 _ => {}
             }
         }
+        panic!("the watch ended")
     };
-    fixture.soon("the report of the end", until_end).await;
+    fixture.soon("the reports of the starts", until_last).await;
+    fixture.stop(last, Duration::from_secs(1)).await;
     assert_eq!(starts, 1, "it was started {starts} times");
     fixture.nothing_left(id).await;
 }
