@@ -1,12 +1,23 @@
 //! F2, the function builder: [`FunctionBuilder`].
 
+pub mod cargo;
+pub mod chain;
+mod flight;
+mod pointers;
+pub mod prebuilt;
+mod tree;
+
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use async_trait::async_trait;
-use faas_core::{Description, Digest, Result, RuntimeName};
+use faas_core::{Description, Digest, Error, Result, RuntimeName};
 use faas_resource::Executable;
 use futures::stream::BoxStream;
+
+pub use cargo::CargoBuilder;
+pub use chain::Chain;
+pub use prebuilt::Prebuilt;
 
 /// Where the source of a function is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,4 +110,13 @@ pub trait FunctionBuilder: Send + Sync + 'static {
     async fn cache_key(&self, request: &BuildRequest) -> Result<Digest>;
     /// What this is.
     fn describe(&self) -> Description;
+}
+
+/// Refuses a runtime that is not among those that are built for.
+fn known(runtimes: &[RuntimeName], runtime: &RuntimeName) -> Result<()> {
+    if runtimes.contains(runtime) {
+        return Ok(());
+    }
+    let message = format!("nobody builds for runtime {runtime}, only for {runtimes:?}");
+    Err(Error::unsupported("build", message))
 }
