@@ -17,6 +17,7 @@ pub mod contract;
 pub mod control;
 pub mod deployer;
 pub mod instance;
+pub mod layer;
 pub mod registry;
 pub mod router;
 
@@ -25,5 +26,6 @@ pub use builder::FunctionBuilder;
 pub use contract::Contract;
 pub use deployer::FunctionDeployer;
 pub use instance::FunctionInstance;
+pub use layer::FunctionLayer;
 pub use registry::{CodeStore, FunctionRevision, MetadataStore};
 pub use router::FunctionRouter;

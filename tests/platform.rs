@@ -1,0 +1,278 @@
+//! The platform as an application uses it: functions of this process, and workflows over them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use faas::core::explain::Finding;
+use faas::core::{
+    Component, ErrorKind, FunctionError, InvocationId, Outcome, Payload, Phase, Provision,
+    StartKind,
+};
+use faas::workflow::{
+    Expression, RegisterWorkflow, StartExecution, WorkflowBuilder, WorkflowEngine, WorkflowRegistry,
+};
+use faas::{CallError, Platform};
+
+async fn platform() -> Platform {
+    Platform::builder()
+        .build()
+        .await
+        .expect("the defaults are sound")
+}
+
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(30), future)
+        .await
+        .expect("an answer in time")
+}
+
+#[tokio::test]
+async fn a_closure_starts_cold_and_then_is_warm() {
+    let platform = platform().await;
+    platform
+        .deploy_json("inc", |n: u64| async move { Ok(n + 1) })
+        .await
+        .expect("it deploys");
+    let one = Payload::json(&1u64).expect("JSON");
+    let cold = within(platform.run("inc", one.clone()))
+        .await
+        .expect("it runs");
+    assert_eq!(cold.start, StartKind::Cold);
+    assert!(
+        !cold.trailer.timeline[Phase::Queue].is_zero(),
+        "{}",
+        cold.trailer.timeline
+    );
+    assert_eq!(cold.payload.to_json::<u64>().expect("a number"), 2);
+    let warm = within(platform.run("inc", one)).await.expect("it runs");
+    assert_eq!(warm.start, StartKind::Warm);
+    assert!(
+        warm.trailer.timeline[Phase::Queue].is_zero(),
+        "{}",
+        warm.trailer.timeline
+    );
+
+    let why = platform.explain(cold.id);
+    assert_eq!(why.finding, Finding::Found);
+    assert!(why.decisions.len() > 1, "it joins what followed:\n{why}");
+    assert_eq!(platform.explain(warm.id).finding, Finding::Undecided);
+    assert_eq!(
+        platform.explain(InvocationId::from_u128(1)).finding,
+        Finding::Unknown
+    );
+    within(platform.shutdown(Duration::from_secs(5)))
+        .await
+        .expect("it drains");
+}
+
+#[tokio::test]
+async fn many_requests_for_a_cold_function_are_all_answered() {
+    let platform = platform().await;
+    platform
+        .deploy_json("double", |n: u64| async move { Ok(2 * n) })
+        .await
+        .expect("it deploys");
+    let call = |n: u64| {
+        let platform = platform.clone();
+        tokio::spawn(async move { platform.call::<_, u64>("double", &n).await })
+    };
+    let calls: Vec<_> = (0..200).map(call).collect();
+    for (n, call) in (0..).zip(calls) {
+        let answer: u64 = within(call).await.expect("no panic").expect("an answer");
+        assert_eq!(answer, 2 * n);
+    }
+}
+
+#[tokio::test]
+async fn a_failing_function_is_no_failing_platform() {
+    let platform = platform().await;
+    let fail = |_: u64| async { Err::<u64, _>(FunctionError::new("Shop.Empty", "nothing left")) };
+    platform
+        .deploy_json("fail", fail)
+        .await
+        .expect("it deploys");
+    let done = within(platform.run("fail", Payload::json(&1).expect("JSON"))).await;
+    let Outcome::Failure(error) = done.expect("the platform is well").trailer.outcome else {
+        panic!("the function failed")
+    };
+    assert_eq!(error.kind, "Shop.Empty");
+    let error = within(platform.call::<_, u64>("fail", &1))
+        .await
+        .expect_err("it failed");
+    assert!(matches!(error, CallError::Function(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_panic_is_the_functions_failure_and_others_are_not_disturbed() {
+    let platform = platform().await;
+    let calls = Arc::new(AtomicU32::new(0));
+    let seen = calls.clone();
+    platform
+        .deploy_json("moody", move |_: u64| {
+            let first = seen.fetch_add(1, Ordering::Relaxed) == 0;
+            async move {
+                assert!(!first, "not today");
+                Ok(1u64)
+            }
+        })
+        .await
+        .expect("it deploys");
+    let error = within(platform.call::<_, u64>("moody", &1))
+        .await
+        .expect_err("it panics");
+    assert!(
+        error.to_string().starts_with(FunctionError::PANIC),
+        "{error}"
+    );
+    assert_eq!(
+        within(platform.call::<_, u64>("moody", &1))
+            .await
+            .expect("it runs"),
+        1
+    );
+}
+
+#[tokio::test]
+async fn an_unknown_function_is_not_found_and_a_bad_name_refused() {
+    let platform = platform().await;
+    let error = within(platform.run("nobody", Payload::empty()))
+        .await
+        .expect_err("unknown");
+    assert_eq!(error.kind(), ErrorKind::NotFound);
+    let error = platform
+        .deploy_json("a b/-c", |n: u64| async move { Ok(n) })
+        .await;
+    assert!(
+        error
+            .expect_err("bad names")
+            .message()
+            .starts_with("2 faults")
+    );
+}
+
+#[tokio::test]
+async fn a_new_revision_takes_over() {
+    let platform = platform().await;
+    platform
+        .deploy_json("v", |(): ()| async { Ok(1u64) })
+        .await
+        .expect("it deploys");
+    assert_eq!(
+        within(platform.call::<_, u64>("v", &()))
+            .await
+            .expect("it runs"),
+        1
+    );
+    let record = platform
+        .deploy_json("v", |(): ()| async { Ok(2u64) })
+        .await
+        .expect("it deploys");
+    assert_eq!(record.latest.number.0, 2);
+    let newest = async {
+        while platform.call::<_, u64>("v", &()).await.expect("it runs") != 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(newest).await;
+    assert_eq!(
+        within(platform.call::<_, u64>("v@1", &()))
+            .await
+            .expect("revision 1"),
+        1
+    );
+}
+
+#[tokio::test]
+async fn a_workflow_runs_over_functions() {
+    let platform = platform().await;
+    let count = |text: String| async move { Ok(text.split_whitespace().count()) };
+    platform
+        .deploy_json("count", count)
+        .await
+        .expect("it deploys");
+    let sum = |counts: Vec<u64>| async move { Ok(counts.iter().sum::<u64>()) };
+    platform.deploy_json("sum", sum).await.expect("it deploys");
+    let definition = WorkflowBuilder::new()
+        .task("map", "count", |task| {
+            task.map(Expression::input("/texts"), 4)
+                .input(Expression::item(""))
+        })
+        .task("reduce", "sum", |task| {
+            task.input(Expression::result("map", ""))
+        })
+        .output(Expression::result("reduce", ""))
+        .build()
+        .expect("it is well-formed");
+    let name = |text: &str| text.to_owned();
+    let register = RegisterWorkflow::new(
+        name("default").try_into().expect("a namespace"),
+        name("words").try_into().expect("a workflow"),
+        definition,
+    );
+    let workflows = platform.workflows();
+    workflows
+        .registry()
+        .register(register)
+        .await
+        .expect("it compiles");
+    let input = serde_json::json!({ "texts": ["a b c", "d", "e f"] });
+    let workflow = "words".parse().expect("a reference");
+    let start = StartExecution::new(workflow, name("first").try_into().expect("a name"), input);
+    let started = workflows.engine().start(start).await.expect("it starts");
+    let ended = within(workflows.engine().wait(started.id))
+        .await
+        .expect("it ends");
+    assert_eq!(ended.status().label(), "succeeded");
+    assert_eq!(platform.explain(started.id).finding, Finding::Found);
+    within(platform.shutdown(Duration::from_secs(5)))
+        .await
+        .expect("it drains");
+}
+
+#[tokio::test]
+async fn the_map_names_the_parts() {
+    let map = Platform::builder()
+        .name("mine")
+        .build()
+        .await
+        .expect("the defaults")
+        .map();
+    for component in Component::ALL {
+        let absent = [Component::F2].contains(&component);
+        let provided = map.provision(component) == &Provision::Provided;
+        assert_eq!(provided, !absent, "{component}\n{map}");
+    }
+    assert!(map.to_string().contains("AWS Lambda"));
+}
+
+#[tokio::test]
+async fn layers_see_every_invocation() {
+    let seen = Arc::new(AtomicU32::new(0));
+    let counted = seen.clone();
+    let layer = tower::layer::layer_fn(move |inner: faas::Stack| {
+        let counted = counted.clone();
+        tower::ServiceBuilder::new()
+            .map_request(move |invocation| {
+                counted.fetch_add(1, Ordering::Relaxed);
+                invocation
+            })
+            .service(inner)
+    });
+    let platform = Platform::builder()
+        .layer(layer)
+        .build()
+        .await
+        .expect("the defaults");
+    platform
+        .deploy_json("id", |n: u64| async move { Ok(n) })
+        .await
+        .expect("it deploys");
+    assert_eq!(
+        within(platform.call::<_, u64>("id", &7))
+            .await
+            .expect("it runs"),
+        7
+    );
+    assert_eq!(seen.load(Ordering::Relaxed), 1);
+}
