@@ -1,6 +1,8 @@
 //! F6, the function autoscaler: [`FunctionAutoscaler`].
 
 mod concurrency;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod fixed;
 mod window;
 

@@ -1,5 +1,7 @@
 //! F5, the function router: [`FunctionRouter`].
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod demand;
 mod pool;
 mod slot_router;
