@@ -17,7 +17,7 @@ use faas_resource::layer::ResourceLayer;
 use faas_resource::naming::{NamingEvent, Path, StoreNaming};
 use faas_resource::scheduler::FilterScore;
 use faas_resource::spec::ExecutableKind;
-use faas_resource::workload::{Replica, ScaleRequest, WorkloadEvent};
+use faas_resource::workload::{Priority, Replica, ScaleRequest, WorkloadEvent};
 use faas_resource::{
     Executable, NamingService, NodeAgent, ResourceManager, SandboxHook, SandboxSpec, WorkloadSpec,
 };
@@ -437,4 +437,33 @@ async fn endpoints_are_bound_and_unbound() {
     scale(&layer, spec.id, 0).await;
     let unbound = names.next().await.expect("no end").expect("no error");
     assert!(matches!(unbound, NamingEvent::Unbound(name, _) if name.as_str() == path));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_higher_priority_gets_room() {
+    let cluster = cluster();
+    let layer = cluster.start().await;
+    let (low, mut high) = (cluster.spec("echo"), cluster.spec("echo"));
+    high.priority = Priority(1);
+    let mut events = layer.manager().watch();
+    for spec in [&low, &high] {
+        layer
+            .manager()
+            .apply(spec.clone())
+            .await
+            .expect("a good spec");
+    }
+    scale(&layer, low.id, 10).await;
+    for _ in 0..10 {
+        ready(&mut events).await;
+    }
+    scale(&layer, high.id, 2).await;
+    for _ in 0..2 {
+        ready(&mut events).await;
+    }
+    let replicas = async |id| layer.manager().get(id).await.expect("known").replicas.len();
+    assert_eq!((replicas(low.id).await, replicas(high.id).await), (8, 2));
+    let status = layer.manager().get(low.id).await.expect("known");
+    assert!(status.waiting.is_some() && status.wanted == 10);
+    assert_eq!(cluster.running().await, 10);
 }
