@@ -1,6 +1,7 @@
 //! [`ClusterManager`]: the default resource manager, over any agents, scheduler, store and names.
 
 mod core;
+mod ends;
 mod live;
 mod names;
 mod reconcile;
