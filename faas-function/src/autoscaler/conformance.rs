@@ -77,8 +77,10 @@ impl World {
         let loads = [(1, load(0, 10, 1)), (2, load(2, 5, 4)), (3, load(0, 1, 1))];
         let revisions: BTreeMap<_, _> = loads.into_iter().map(|(n, l)| (id(n), l)).collect();
         let start = Monotonic::from_nanos(3_000_000_000);
-        let mut fleet = Fleet::default();
-        fleet.revisions = revisions;
+        let fleet = Fleet {
+            revisions,
+            limit: None,
+        };
         Self {
             fleet,
             context: PolicyContext::new(start, SeededRandom::new(seed)),
