@@ -8,7 +8,9 @@ use faas_core::explain::DecisionLog;
 use faas_core::telemetry::{
     INSTANCES, INVOCATION_SECONDS, INVOCATIONS, QUEUE_DEPTH, QUEUE_SECONDS,
 };
-use faas_core::{Clock, InstanceId, Monotonic, Namespace, Outcome, StartKind, Timeline};
+use faas_core::{
+    Clock, DecisionId, InstanceId, Monotonic, Namespace, Outcome, StartKind, Timeline,
+};
 use metrics::{Counter, Gauge, Histogram};
 use tokio::sync::oneshot;
 
@@ -36,6 +38,8 @@ pub(super) struct Grant {
     pub(super) start: StartKind,
     /// Where the time of the instance's start went, if the invocation waited for it.
     pub(super) started: Timeline,
+    /// The scaling decision that the instance was started for, likewise.
+    pub(super) caused_by: Option<DecisionId>,
 }
 
 /// What became of a request for a slot.
@@ -48,6 +52,7 @@ pub(super) enum Admission {
 struct Member {
     instance: Arc<dyn FunctionInstance>,
     timeline: Timeline,
+    caused_by: Option<DecisionId>,
 }
 
 struct State {
@@ -171,6 +176,7 @@ impl Pool {
             } else {
                 Timeline::default()
             },
+            caused_by: member.caused_by.filter(|_| waited_for),
         })
     }
 
@@ -208,6 +214,7 @@ impl Pool {
         let member = Member {
             instance: add.instance,
             timeline: add.timeline,
+            caused_by: add.caused_by,
         };
         state.members.insert(id, member);
         let now = self.shared.clock.now();

@@ -214,13 +214,13 @@ impl SlotRouter {
     }
 
     /// A slot, at once or after a wait.
-    async fn admit(&self, pool: &Arc<Pool>, invocation: &Invocation) -> Result<Grant> {
+    async fn admit(&self, pool: &Arc<Pool>, invocation: &Invocation) -> Result<(Grant, Duration)> {
         let deadline = invocation.deadline;
         if deadline.is_some_and(|at| at <= self.now()) {
             return Err(late(invocation, "before it was routed"));
         }
         match pool.admit(invocation.tenant(), deadline) {
-            Admission::Granted(grant) => Ok(grant),
+            Admission::Granted(grant) => Ok((grant, Duration::ZERO)),
             Admission::Queued(waiter) => self.wait(pool, waiter, invocation).await,
             Admission::Full { queued } => Err(self.refuse(pool, invocation, queued)),
         }
@@ -254,7 +254,7 @@ impl SlotRouter {
         pool: &Arc<Pool>,
         mut waiter: Waiter,
         invocation: &Invocation,
-    ) -> Result<Grant> {
+    ) -> Result<(Grant, Duration)> {
         let since = self.now();
         let (id, load) = (pool.id(), pool.load());
         let reason = WAITS
@@ -280,10 +280,10 @@ impl SlotRouter {
         self.decide(
             invocation,
             Some(grant.permit.instance()),
-            Some(waits),
+            grant.caused_by.or(Some(waits)),
             reason,
         );
-        Ok(grant)
+        Ok((grant, waited))
     }
 
     /// Runs it on one instance; `Ok(None)` if that was dead and is gone now.
@@ -293,8 +293,7 @@ impl SlotRouter {
         invocation: Invocation,
         arrived: Monotonic,
     ) -> Result<Response> {
-        let asked = self.now();
-        let grant = self.admit(pool, &invocation).await?;
+        let (grant, waited) = self.admit(pool, &invocation).await?;
         let granted = self.now();
         let id = grant.permit.instance();
         let (start, mut timeline) = (grant.start, grant.started);
@@ -315,8 +314,8 @@ impl SlotRouter {
                 return Err(error);
             }
         };
-        timeline[Phase::Route] = asked.since(arrived);
-        timeline[Phase::Queue] = granted.since(asked);
+        timeline[Phase::Route] = granted.since(arrived).saturating_sub(waited);
+        timeline[Phase::Queue] = waited;
         let (pool, clock) = (pool.clone(), self.shared.clock.clone());
         let mut response = response.with_start(start);
         response.body = response.body.map_trailer(move |trailer| {
