@@ -1,6 +1,8 @@
 //! F1, the function registry: [`MetadataStore`] for fast look-ups, [`CodeStore`] for the code.
 
 pub mod code;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod pointers;
 pub mod store;
 
