@@ -286,7 +286,7 @@ impl SlotRouter {
         Ok((grant, waited))
     }
 
-    /// Runs it on one instance; `Ok(None)` if that was dead and is gone now.
+    /// Runs it on one instance, which is removed if it turns out to be dead.
     async fn attempt(
         &self,
         pool: &Arc<Pool>,
