@@ -1,9 +1,11 @@
 #![doc = include_str!("../README.md")]
 
+pub mod framed;
 pub mod in_process;
 pub mod lambda;
 mod lifecycle;
 mod limit;
 
+pub use framed::FramedSocket;
 pub use in_process::InProcess;
 pub use lambda::LambdaRuntime;

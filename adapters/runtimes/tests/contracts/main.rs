@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod common;
 #[cfg(test)]
+mod framed;
+#[cfg(test)]
 mod in_process;
 #[cfg(test)]
 mod lambda;

@@ -1,0 +1,196 @@
+//! The socket of one sandbox, and its connections that are idle.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use faas_core::{Clock, Error, Result, SandboxId};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Notify, oneshot};
+use tokio::task::{JoinHandle, JoinSet};
+
+use super::codec::{Frame, VERSION};
+use super::wire::Wire;
+use crate::lifecycle::{Busy, Lifecycle};
+
+/// Connections of one sandbox that are idle or greet us, at most; more are closed.
+const CONNECTIONS: usize = 256;
+/// How long a guest may take to greet us.
+const GREETING: Duration = Duration::from_secs(5);
+
+/// A slot whose guest has to connect again; the other end of `watched` learns when it has.
+#[derive(Debug)]
+pub(super) struct Owed {
+    pub(super) _busy: Busy,
+    pub(super) _watched: oneshot::Sender<()>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    idle: VecDeque<Wire>,
+    owed: VecDeque<Owed>,
+    ended: Option<String>,
+    lifecycle: Option<Arc<Lifecycle>>,
+}
+
+/// Where a sandbox's connections meet its instance.
+#[derive(Debug, Default)]
+pub(super) struct Gate {
+    state: Mutex<State>,
+    change: Notify,
+}
+
+impl Gate {
+    fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
+        // No panic can leave the state half changed.
+        work(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Ends when a connection is idle; with `take`, it is the caller's.
+    async fn wait<T>(&self, mut take: impl FnMut(&mut VecDeque<Wire>) -> Option<T>) -> Result<T> {
+        loop {
+            let change = self.change.notified();
+            tokio::pin!(change);
+            change.as_mut().enable();
+            let found = self.with(|state| match &state.ended {
+                Some(why) => Some(Err(Error::unavailable("reach sandbox", why.clone()))),
+                None => take(&mut state.idle).map(Ok),
+            });
+            match found {
+                Some(found) => return found,
+                None => change.await,
+            }
+        }
+    }
+
+    pub(super) async fn ready(&self) -> Result<()> {
+        self.wait(|idle| (!idle.is_empty()).then_some(())).await
+    }
+
+    pub(super) async fn take(&self) -> Result<Wire> {
+        self.wait(VecDeque::pop_front).await
+    }
+
+    pub(super) fn attach(&self, lifecycle: Arc<Lifecycle>) {
+        let ended = self.with(|state| {
+            state.lifecycle = Some(lifecycle.clone());
+            state.ended.clone()
+        });
+        if let Some(why) = ended {
+            lifecycle.fail(why);
+        }
+    }
+
+    /// A connection is idle again.
+    pub(super) fn put(&self, wire: Wire) {
+        self.with(|state| {
+            if state.ended.is_none() && state.idle.len() < CONNECTIONS {
+                state.idle.push_back(wire);
+            }
+        });
+        self.change.notify_waiters();
+    }
+
+    /// A guest has connected: if it owes a slot, that is free again.
+    fn admit(&self, wire: Wire) {
+        let freed = self.with(|state| state.owed.pop_front());
+        self.put(wire);
+        drop(freed);
+    }
+
+    pub(super) fn owe(&self, owed: Owed) {
+        let refused = self.with(|state| match state.ended {
+            Some(_) => Some(owed),
+            None => {
+                state.owed.push_back(owed);
+                None
+            }
+        });
+        drop(refused);
+    }
+
+    /// Frees the slots that nobody waits for any longer; its instance has been given up.
+    pub(super) fn forget(&self) {
+        drop(self.with(|state| std::mem::take(&mut state.owed)));
+    }
+
+    pub(super) fn end(&self, why: &str) {
+        let (lifecycle, idle) = self.with(|state| {
+            state.ended.get_or_insert_with(|| why.to_owned());
+            (state.lifecycle.clone(), std::mem::take(&mut state.idle))
+        });
+        if let Some(lifecycle) = lifecycle {
+            lifecycle.fail(why);
+        }
+        drop(idle);
+        self.forget();
+        self.change.notify_waiters();
+    }
+}
+
+/// The listener of one sandbox; dropping it closes everything.
+pub(super) struct Listener {
+    pub(super) gate: Arc<Gate>,
+    path: PathBuf,
+    task: JoinHandle<()>,
+}
+
+impl Listener {
+    pub(super) fn start(sandbox: SandboxId, path: &Path, clock: Arc<dyn Clock>) -> Result<Self> {
+        let listener = UnixListener::bind(path).map_err(|error| {
+            let message = format!("no socket {} for {sandbox}: {error}", path.display());
+            Error::unavailable("prepare sandbox", message).with_source(error)
+        })?;
+        let gate = Arc::<Gate>::default();
+        let task = tokio::spawn(accept(listener, gate.clone(), clock));
+        let path = path.to_owned();
+        Ok(Self { gate, path, task })
+    }
+
+    /// Ends everything and waits until it has ended.
+    pub(super) async fn stop(mut self) {
+        self.gate.end("its sandbox is gone");
+        self.task.abort();
+        // It was told to stop; there is nothing to learn from how it did.
+        let _ = (&mut self.task).await;
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.task.abort();
+        self.gate.end("its socket is closed");
+        if let Err(error) = std::fs::remove_file(&self.path) {
+            tracing::debug!(%error, "a socket was gone before its sandbox");
+        }
+    }
+}
+
+async fn accept(listener: UnixListener, gate: Arc<Gate>, clock: Arc<dyn Clock>) {
+    let mut greetings = JoinSet::new();
+    loop {
+        tokio::select! {
+            Some(_) = greetings.join_next() => {}
+            accepted = listener.accept(), if greetings.len() < CONNECTIONS => match accepted {
+                Ok((stream, _)) => drop(greetings.spawn(greet(stream, gate.clone(), clock.clone()))),
+                Err(error) => {
+                    tracing::debug!(%error, "a connection of a sandbox was lost before it began");
+                    tokio::task::yield_now().await;
+                }
+            },
+        }
+    }
+}
+
+async fn greet(stream: UnixStream, gate: Arc<Gate>, clock: Arc<dyn Clock>) {
+    let mut wire = Wire::new(stream);
+    let late = clock.sleep_until(clock.now() + GREETING);
+    tokio::select! {
+        greeting = wire.read() => match greeting {
+            Ok(Frame::Hello(VERSION)) => gate.admit(wire),
+            other => tracing::debug!(?other, "a guest does not speak version {VERSION}"),
+        },
+        () = late => tracing::debug!("a guest did not greet"),
+    }
+}
