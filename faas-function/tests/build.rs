@@ -168,3 +168,53 @@ async fn prebuilt_and_foreign_runtimes() {
     let error = end(&prebuilt, foreign).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
 }
+
+/// Whether a process of that id is there and no zombie.
+#[cfg(target_os = "linux")]
+fn runs(id: &str) -> bool {
+    let state = std::fs::read_to_string(format!("/proc/{}/stat", id.trim()));
+    state.is_ok_and(|state| !state.contains(") Z "))
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_dropped_build_leaves_no_process_and_no_file() {
+    let (root, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let note = tempfile::tempdir().unwrap();
+    let file = note.path().join("pid");
+    write(root.path(), "fn main() {}");
+    let script = format!(
+        "fn main() {{ std::fs::write({file:?}, std::process::id().to_string()).unwrap(); loop {{ std::thread::park(); }} }}"
+    );
+    std::fs::write(root.path().join("build.rs"), script).unwrap();
+    let cargo = CargoBuilder::new(vec![runtime("rust")], code(), cache.path());
+    let request = BuildRequest::new(runtime("rust"), Source::Directory(root.path().into()));
+    let mut events = cargo.build(request);
+    let started = async {
+        loop {
+            match std::fs::read_to_string(&file) {
+                Ok(id) if !id.is_empty() => return id,
+                _ => tokio::task::yield_now().await,
+            }
+        }
+    };
+    let drain = async {
+        while events.next().await.is_some() {}
+        std::future::pending::<()>().await;
+    };
+    let patience = std::time::Duration::from_secs(60);
+    let id = tokio::time::timeout(patience, async {
+        tokio::select! { id = started => id, () = drain => String::new() }
+    });
+    let id = id.await.expect("the build script starts");
+    assert!(runs(&id));
+    drop(events);
+    let gone = async {
+        while runs(&id) || cache.path().join("source").exists() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(patience, gone)
+        .await
+        .expect("all is gone");
+}
