@@ -144,8 +144,13 @@ impl Session {
 
     /// The guest has answered and is idle.
     fn finish(&mut self, end: End) -> Frame {
-        if let Some((wire, busy)) = self.held.take() {
-            self.gate.put(wire);
+        if let Some((mut wire, busy)) = self.held.take() {
+            if wire.is_drained() {
+                self.gate.put(wire);
+            } else {
+                // Else the next call would take it for its answer.
+                self.lifecycle.fail("its guest said more than its answer");
+            }
             drop(busy);
         }
         Frame::Trailer(self.limit.trailer(end.error.map_or(Ok(()), Err)))

@@ -47,6 +47,11 @@ impl Wire {
         self.stream.write_all(&bytes).await
     }
 
+    /// Whether all that was received has been read.
+    pub(super) fn is_drained(&mut self) -> bool {
+        self.decoder.buffer().is_empty()
+    }
+
     /// Ends when the other side closes, or says something out of turn.
     pub(super) async fn closed(&mut self) {
         let _ = self.read().await;
