@@ -2,6 +2,8 @@
 
 pub mod cargo;
 pub mod chain;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod flight;
 mod pointers;
 pub mod prebuilt;
