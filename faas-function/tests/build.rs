@@ -24,13 +24,13 @@ fn code() -> Arc<dyn CodeStore> {
 }
 
 fn runtime(name: &str) -> RuntimeName {
-    RuntimeName::new(name).unwrap()
+    RuntimeName::new(name).expect("a name")
 }
 
 fn function(name: &str) -> FunctionId {
     FunctionId {
         namespace: Namespace::default(),
-        name: Name::new(name).unwrap(),
+        name: Name::new(name).expect("a name"),
     }
 }
 
@@ -107,18 +107,18 @@ async fn damaged_code_is_an_error() {
         store.get(&digest).await.unwrap_err().kind(),
         ErrorKind::Internal
     );
-    store.delete(&digest).await.unwrap();
-    store.delete(&digest).await.unwrap();
+    store.delete(&digest).await.expect("written");
+    store.delete(&digest).await.expect("written");
     let error = store.get(&Digest::of(b"else")).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
 }
 
 fn write(root: &Path, main: &str) {
-    std::fs::create_dir_all(root.join("src")).unwrap();
+    std::fs::create_dir_all(root.join("src")).expect("written");
     let manifest =
         "[package]\nname = \"tiny\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n";
-    std::fs::write(root.join("Cargo.toml"), manifest).unwrap();
-    std::fs::write(root.join("src/main.rs"), main).unwrap();
+    std::fs::write(root.join("Cargo.toml"), manifest).expect("written");
+    std::fs::write(root.join("src/main.rs"), main).expect("written");
 }
 
 #[tokio::test]

@@ -11,14 +11,14 @@ use faas_function::registry::ObjectCode;
 use object_store::memory::InMemory;
 
 fn cargo() -> (Fixture, Arc<dyn CodeStore>) {
-    let folder = tempfile::tempdir().unwrap();
-    let runtime = RuntimeName::new("rust").unwrap();
+    let folder = tempfile::tempdir().expect("set up");
+    let runtime = RuntimeName::new("rust").expect("set up");
     let request = |name: &str, main: &str| {
         let root = folder.path().join(name);
-        std::fs::create_dir_all(root.join("src")).unwrap();
+        std::fs::create_dir_all(root.join("src")).expect("set up");
         let manifest = "[package]\nname = \"tiny\"\nedition = \"2024\"\n[workspace]\n";
-        std::fs::write(root.join("Cargo.toml"), manifest).unwrap();
-        std::fs::write(root.join("src/main.rs"), main).unwrap();
+        std::fs::write(root.join("Cargo.toml"), manifest).expect("set up");
+        std::fs::write(root.join("src/main.rs"), main).expect("set up");
         BuildRequest::new(runtime.clone(), Source::Directory(root))
     };
     let code: Arc<dyn CodeStore> = Arc::new(ObjectCode::new(Arc::new(InMemory::new())));
@@ -57,11 +57,11 @@ mod prebuilt {
     use super::{Arc, BuildRequest, Fixture, InMemory, ObjectCode, Prebuilt, RuntimeName, Source};
 
     faas_function::function_builder_conformance!(async || {
-        let folder = tempfile::tempdir().unwrap();
-        let runtime = RuntimeName::new("provided").unwrap();
+        let folder = tempfile::tempdir().expect("set up");
+        let runtime = RuntimeName::new("provided").expect("set up");
         let request = |name: &str| {
             let file = folder.path().join(name);
-            std::fs::write(&file, name).unwrap();
+            std::fs::write(&file, name).expect("set up");
             BuildRequest::new(runtime.clone(), Source::File(file))
         };
         let code = Arc::new(ObjectCode::new(Arc::new(InMemory::new())));
