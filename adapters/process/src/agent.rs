@@ -85,7 +85,9 @@ impl ProcessNode {
 
 impl Drop for ProcessNode {
     fn drop(&mut self) {
+        // First, so that what is being started now cannot be registered any more.
         self.shared.watchdog.close();
+        self.shared.kill_all();
         let sandboxes = self.shared.sandboxes();
         watchdog::sweep(&sandboxes);
         // What cannot be removed now is removed when a node starts at this root.

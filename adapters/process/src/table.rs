@@ -198,6 +198,14 @@ impl Shared {
         }
     }
 
+    /// Kills all that runs, whatever became of the watchdog.
+    pub(crate) fn kill_all(&self) {
+        for pid in self.lock().values().filter_map(|entry| entry.pid) {
+            // It may have ended just now.
+            let _ = kill_process_group(pid, Signal::KILL);
+        }
+    }
+
     /// Removes what has ended, with its directory.
     pub(crate) async fn remove(&self, sandbox: SandboxId) -> Result<()> {
         self.clear(sandbox).await?;

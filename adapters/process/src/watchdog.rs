@@ -136,11 +136,13 @@ fn spawn() -> IoResult<Child> {
 /// `directory`; answers how many. Bounded: a process that forks faster than we look wins.
 pub(crate) fn sweep(directory: &Path) -> usize {
     const ROUNDS: usize = 8;
-    let mut killed = 0;
+    let (mut killed, mut quiet) = (0, 0);
     for _ in 0..ROUNDS {
         let found = sweep_once(directory);
         killed += found;
-        if found == 0 {
+        // Twice: the environment of a process in the midst of an exec reads as empty.
+        quiet = if found == 0 { quiet + 1 } else { 0 };
+        if quiet == 2 {
             break;
         }
     }
