@@ -1,0 +1,123 @@
+//! Functions in child processes, by the framed socket: this very test program is the function.
+
+#![cfg(target_os = "linux")]
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use faas::core::{
+    Clock, FunctionError, HandlerCall, HandlerReply, Payload, Phase, StartKind, TokioClock,
+};
+use faas::function::CodeStore;
+use faas::function::registry::{FunctionConfig, FunctionId, ObjectCode};
+use faas::resource::Executable;
+use faas::resource::spec::{Packing, Program};
+use faas::runtimes::FramedSocket;
+use faas::{CallError, Platform};
+use faas_process::ProcessNode;
+use object_store::memory::InMemory;
+
+const RUNTIME: &str = "framed";
+
+/// What runs in the child; in the parent it is a test that has nothing to do.
+#[tokio::test]
+async fn guest() {
+    let Some(socket) = std::env::var_os("FAAS_SOCKET") else {
+        return;
+    };
+    let shout = |call: HandlerCall| async move {
+        let text: String = call.payload.to_json()?;
+        match text.as_str() {
+            "fail" => Err(FunctionError::new("Guest.Asked", "it was asked to")),
+            "exit" => std::process::exit(7),
+            text => Ok(HandlerReply::from(Payload::json(&text.to_uppercase())?)),
+        }
+    };
+    let served = faas::runtimes::framed::guest::serve(Path::new(&socket), Arc::new(shout), 1).await;
+    // The platform is gone, or was never there: nothing is left to do for a child.
+    drop(served);
+}
+
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(60), future)
+        .await
+        .expect("an answer in time")
+}
+
+async fn platform(root: &Path) -> Platform {
+    let clock: Arc<dyn Clock> = Arc::new(TokioClock::new());
+    let code = ObjectCode::new(Arc::new(InMemory::new()));
+    let this = std::env::current_exe()
+        .and_then(std::fs::read)
+        .expect("this program");
+    let digest = code.put(this.into()).await.expect("it is kept");
+    let node = ProcessNode::builder("child".parse().expect("a name"), root, Arc::new(code))
+        .clock(clock.clone())
+        .build()
+        .expect("a node");
+    let contract = FramedSocket::new("framed".parse().expect("a name"), clock.clone());
+    let platform = Platform::builder()
+        .clock(clock)
+        .agent(Arc::new(node))
+        .contract(RUNTIME.parse().expect("a name"), Arc::new(contract))
+        .build()
+        .await
+        .expect("it is well configured");
+    let program = Program {
+        code: digest,
+        packing: Packing::File,
+        entrypoint: PathBuf::from("guest"),
+        arguments: ["guest", "--exact", "--nocapture"]
+            .map(str::to_owned)
+            .into(),
+    };
+    let runtime = RUNTIME.parse().expect("a name");
+    let config = FunctionConfig::new(runtime, Executable::Program(program));
+    let name = "shout".parse().expect("a name");
+    let function = FunctionId {
+        namespace: Default::default(),
+        name,
+    };
+    platform.deploy(function, config).await.expect("it deploys");
+    platform
+}
+
+#[tokio::test]
+async fn a_child_process_serves_cold_and_warm_and_is_replaced_when_it_exits() {
+    let root = tempfile::tempdir().expect("a directory");
+    let platform = platform(root.path()).await;
+    let hello = Payload::json("hello").expect("JSON");
+    let cold = within(platform.run("shout", hello.clone()))
+        .await
+        .expect("it runs");
+    assert_eq!(cold.start, StartKind::Cold);
+    assert!(
+        !cold.trailer.timeline[Phase::Start].is_zero(),
+        "{}",
+        cold.trailer.timeline
+    );
+    assert_eq!(cold.payload.to_json::<String>().expect("text"), "HELLO");
+    let warm = within(platform.run("shout", hello)).await.expect("it runs");
+    assert_eq!(warm.start, StartKind::Warm);
+
+    let error = within(platform.call::<_, String>("shout", "fail"))
+        .await
+        .expect_err("it fails");
+    assert!(
+        matches!(&error, CallError::Function(e) if e.kind == "Guest.Asked"),
+        "{error}"
+    );
+    let error = within(platform.call::<_, String>("shout", "exit"))
+        .await
+        .expect_err("it exits");
+    assert!(matches!(error, CallError::Platform(_)), "{error}");
+    let again: String = within(platform.call("shout", "again"))
+        .await
+        .expect("a new child");
+    assert_eq!(again, "AGAIN");
+
+    within(platform.shutdown(Duration::from_secs(10)))
+        .await
+        .expect("it drains");
+}
