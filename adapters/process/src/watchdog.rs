@@ -166,10 +166,25 @@ fn kill_if_marked(pid: Pid, directory: &Path) -> bool {
     let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else {
         return false;
     };
-    let Ok(environment) = std::fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())) else {
+    let Some(environment) = environment(pid) else {
         return false;
     };
     marked(&environment, directory) && pidfd_send_signal(process, Signal::KILL).is_ok()
+}
+
+/// The environment of a process; none of one that has ended. In the midst of an exec it reads as
+/// empty although there is a program: it is read again, for a bounded number of times.
+fn environment(pid: Pid) -> Option<Vec<u8>> {
+    const READS: usize = 100;
+    let file = |name: &str| format!("/proc/{}/{name}", pid.as_raw_nonzero());
+    for _ in 0..READS {
+        let environment = std::fs::read(file("environ")).ok()?;
+        if !environment.is_empty() || std::fs::read_link(file("exe")).is_err() {
+            return Some(environment);
+        }
+        std::thread::yield_now();
+    }
+    None
 }
 
 fn marked(environment: &[u8], directory: &Path) -> bool {

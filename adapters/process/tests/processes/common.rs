@@ -127,7 +127,7 @@ pub(crate) fn runs(pid: &str) -> bool {
 }
 
 /// Waits, bounded, until a condition of the operating system holds that nobody reports.
-pub(crate) async fn until(what: &str, condition: impl Fn() -> bool) {
+pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     let poll = async {
         while !condition() {
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -86,9 +86,16 @@ async fn what_was_never_registered_dies_at_the_next_start() {
     let mut orphan = Command::new("/bin/sleep")
         .arg("1000")
         .env(DIRECTORY_VARIABLE, mark)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
         .spawn()
         .unwrap();
+    // As an orphan of an earlier life has: long past its exec.
+    let environment = format!("/proc/{}/environ", orphan.id());
+    let executed = || std::fs::read(&environment).is_ok_and(|read| !read.is_empty());
+    until("the orphan does not execute", executed).await;
     let _node = builder(root.path(), &codes).build().unwrap();
+    until("the orphan lives", || orphan.try_wait().unwrap().is_some()).await;
     assert!(!orphan.wait().unwrap().success());
 }
 
