@@ -55,7 +55,15 @@ async fn a_closure_starts_cold_and_then_is_warm() {
 
     let why = platform.explain(cold.id);
     assert_eq!(why.finding, Finding::Found);
-    assert!(why.decisions.len() > 1, "it joins what followed:\n{why}");
+    let classes: Vec<_> = why
+        .decisions
+        .iter()
+        .map(|decision| decision.class)
+        .collect();
+    use faas::core::explain::DecisionClass::{Instance, Placement, Planning, Queueing, Scaling};
+    for class in [Queueing, Scaling, Planning, Placement, Instance] {
+        assert!(classes.contains(&class), "{class:?} is missing:\n{why}");
+    }
     assert_eq!(platform.explain(warm.id).finding, Finding::Undecided);
     assert_eq!(
         platform.explain(InvocationId::from_u128(1)).finding,

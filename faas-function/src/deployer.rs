@@ -68,7 +68,7 @@ pub enum DeployerEvent {
         instance: Arc<dyn FunctionInstance>,
         /// Where the time of its start went.
         timeline: Timeline,
-        /// The scaling decision that it was started for.
+        /// The decision that it is there by; its causes tell what it was started for.
         caused_by: Option<DecisionId>,
     },
     /// An instance takes no more.

@@ -35,7 +35,7 @@ pub struct AddInstance {
     pub start: StartKind,
     /// Where the time of its start went.
     pub timeline: Timeline,
-    /// The scaling decision that it was started for.
+    /// The decision that it is there by; its causes tell what it was started for.
     pub caused_by: Option<DecisionId>,
 }
 

@@ -162,7 +162,7 @@ pub struct Replica {
     pub endpoint: Option<Endpoint>,
     /// Where the time of its start went.
     pub times: StartTimes,
-    /// The scaling decision that it was started for.
+    /// The decision that placed it, or whatever else led to it.
     pub caused_by: Option<DecisionId>,
 }
 

@@ -240,13 +240,9 @@ impl Shared {
             .with("instance", id.as_u128())
             .with("function", revision.function.to_string());
         let subjects = vec![id.into(), replica.sandbox.into()];
-        self.log.record(
-            DecisionClass::Instance,
-            subjects,
-            replica.caused_by,
-            vec![reason],
-        );
-        let (revision, caused_by) = (revision.clone(), replica.caused_by);
+        let (class, cause) = (DecisionClass::Instance, replica.caused_by);
+        let caused_by = Some(self.log.record(class, subjects, cause, vec![reason]));
+        let revision = revision.clone();
         self.emit(DeployerEvent::Ready {
             revision,
             instance,

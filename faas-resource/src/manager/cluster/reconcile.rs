@@ -169,9 +169,15 @@ impl Core {
         let goes = NODE.with("sandbox", request.sandbox.as_u128());
         reasons.insert(0, goes.with("node", node.as_str()));
         let subjects = vec![request.sandbox.into(), id.into()];
-        self.decisions
+        let placed = self
+            .decisions
             .record(DecisionClass::Placement, subjects, caused_by, reasons);
-        self.place(request.sandbox, &node, request.workload.clone(), caused_by);
+        self.place(
+            request.sandbox,
+            &node,
+            request.workload.clone(),
+            Some(placed),
+        );
         self.actions.push(Action::Start(Start {
             sandbox: request.sandbox,
             node,
