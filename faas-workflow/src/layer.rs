@@ -145,7 +145,11 @@ impl WorkflowLayerBuilder {
         Self { options, ..self }
     }
 
-    fn faults(&self) -> Vec<String> {
+    /// What is wrong with it, one sentence a fault, so that who builds several layers can report
+    /// the faults of all together; empty if nothing is. A missing invoker is not among them:
+    /// whoever holds the builder may be about to supply it. [`build`](Self::build) checks that too.
+    #[must_use]
+    pub fn faults(&self) -> Vec<String> {
         let options = &self.options;
         let mut faults = Vec::new();
         let mut check = |fault: bool, text: &str| {
@@ -153,10 +157,6 @@ impl WorkflowLayerBuilder {
                 faults.push(text.to_owned());
             }
         };
-        check(
-            self.invoker.is_none(),
-            "no invoker: nobody could run a task",
-        );
         check(
             options.executions == 0,
             "options.executions is 0: nothing could start",
@@ -183,8 +183,13 @@ impl WorkflowLayerBuilder {
     /// # Errors
     /// `InvalidArgument` with every fault; the store's own.
     pub async fn build(self) -> Result<WorkflowLayer> {
-        Error::check("build workflow layer", self.faults())?;
-        let missing = || Error::invalid("build workflow layer", "no invoker");
+        let mut faults = self.faults();
+        let missing = "no invoker: nobody could run a task";
+        if self.invoker.is_none() {
+            faults.insert(0, missing.to_owned());
+        }
+        Error::check("build workflow layer", faults)?;
+        let missing = || Error::invalid("build workflow layer", missing);
         let invoker = self.invoker.ok_or_else(missing)?;
         let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::new()));
         let clock = self.clock.unwrap_or_else(|| Arc::new(TokioClock::new()));

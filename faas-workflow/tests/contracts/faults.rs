@@ -186,10 +186,10 @@ async fn what_comes_after_the_end_is_a_conflict() {
 async fn a_layer_tells_all_its_faults() {
     let mut options = EngineOptions::default();
     (options.tasks, options.inbox) = (0, 0);
-    let error = WorkflowLayer::builder()
-        .options(options)
-        .build()
-        .await
-        .unwrap_err();
+    let builder = WorkflowLayer::builder().options(options);
+    let faults = builder.faults();
+    assert_eq!(faults.len(), 2, "the invoker may still come: {faults:?}");
+    let error = builder.build().await.unwrap_err();
     assert!(error.message().starts_with("3 faults"), "{error}");
+    assert!(faults.iter().all(|fault| error.message().contains(fault)));
 }
