@@ -10,6 +10,7 @@ use faas_core::{
     Clock, Description, Error, HookName, IdSource, MemoryStore, NodeName, Result, Store, TokioClock,
 };
 
+use crate::agent::{NodeInfo, SandboxState};
 use crate::hook::{Hooks, SandboxHook};
 use crate::manager::ClusterManager;
 use crate::manager::cluster::ClusterParts;
@@ -156,7 +157,12 @@ impl ResourceLayerBuilder {
         self
     }
 
-    fn faults(&self) -> Vec<String> {
+    /// Everything that is wrong with what was given so far, one sentence each; empty if
+    /// [`build`](Self::build) will take it. So whoever assembles several layers can report the
+    /// faults of all of them together, before any of them starts.
+    ///
+    /// It asks each agent for its description ([`NodeAgent::node`]) and starts nothing.
+    pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         if self.agents.is_empty() {
             faults.push("there is no node agent".into());
@@ -170,8 +176,10 @@ impl ResourceLayerBuilder {
         if self.events == 0 {
             faults.push("the event buffer holds nothing".into());
         }
-        let nodes = self.agents.iter().map(|agent| agent.node().name);
-        faults.extend(repeated(nodes).map(|name| format!("two nodes are called {name}")));
+        let nodes: Vec<_> = self.agents.iter().map(|agent| agent.node()).collect();
+        let names = nodes.iter().map(|node| node.name.clone());
+        faults.extend(repeated(names).map(|name| format!("two nodes are called {name}")));
+        faults.extend(nodes.iter().flat_map(node_faults));
         let hooks = self.hooks.iter().map(|(name, _)| name.clone());
         faults.extend(repeated(hooks).map(|name| format!("two hooks are called {name}")));
         faults
@@ -223,8 +231,40 @@ impl ResourceLayerBuilder {
     }
 }
 
+/// Why a node could never hold a running sandbox.
+fn node_faults(node: &NodeInfo) -> Vec<String> {
+    let name = &node.name;
+    let mut faults = Vec::new();
+    if node.executables.is_empty() {
+        faults.push(format!("node {name} runs no kind of executable"));
+    }
+    if !node.states.contains(&SandboxState::Running) {
+        faults.push(format!("node {name} can bring no sandbox to run"));
+    }
+    faults
+}
+
 /// Those that come more than once.
 fn repeated<T: Ord + Clone>(names: impl Iterator<Item = T>) -> impl Iterator<Item = T> {
     let mut seen = std::collections::BTreeSet::new();
     names.filter(move |name| !seen.insert(name.clone()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn all_faults_are_told_at_once_with_and_without_building() {
+        let builder = ResourceLayer::builder()
+            .concurrent_starts(0)
+            .event_buffer(0);
+        let faults = builder.faults();
+        assert_eq!(faults.len(), 4, "{faults:?}");
+        let error = builder.build().await.expect_err("it has faults");
+        assert_eq!(error.kind(), faas_core::ErrorKind::InvalidArgument);
+        for fault in faults {
+            assert!(error.message().contains(&fault), "{error} lacks {fault}");
+        }
+    }
 }
