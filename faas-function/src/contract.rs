@@ -1,11 +1,15 @@
 //! [`Contract`]: how the router talks to what runs in a sandbox.
 
+mod environment;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use faas_core::{HookName, InstanceId, Result, SandboxId};
 use faas_resource::spec::ExecutableKind;
 use faas_resource::{Endpoint, SandboxHook};
+
+pub use environment::SandboxEnvironment;
 
 use crate::instance::FunctionInstance;
 use crate::registry::FunctionRevision;
@@ -52,6 +56,8 @@ impl Connect {
 ///   pushed by the sandbox, not polled.
 /// - **cancel_safe**: dropping the future leaves no connection, listener or task.
 /// - **hook_matches**: `hook` names a hook if and only if the contract needs one.
+/// - **environment_is_pure**: `environment` answers the same for the same revision, names a variable
+///   in one of its parts only, and reserves what the hook prepares.
 ///
 /// # Errors
 /// `Unavailable` if the sandbox ends or does not speak the contract, `Unsupported` for an endpoint
@@ -62,6 +68,8 @@ pub trait Contract: Send + Sync + 'static {
     fn hook(&self) -> Option<(HookName, Arc<dyn SandboxHook>)>;
     /// The kinds of executable that can speak it.
     fn executables(&self) -> Vec<ExecutableKind>;
+    /// What it adds to the environment of a revision's sandboxes, and which names it reserves.
+    fn environment(&self, revision: &FunctionRevision) -> SandboxEnvironment;
     /// The second half: an instance.
     async fn connect(&self, connect: Connect) -> Result<Arc<dyn FunctionInstance>>;
 }

@@ -5,17 +5,17 @@ use std::sync::Arc;
 
 use faas_core::explain::DecisionLog;
 use faas_core::{
-    Clock, Description, Error, IdSource, Invocation, Invoker, MemoryStore, PrewarmHint, Response,
-    Result, RuntimeName, Store, TokioClock,
+    Clock, Description, Error, IdSource, Invocation, Invoker, MemoryStore, Monotonic, PrewarmHint,
+    Response, Result, RevisionNumber, RuntimeName, Store, TokioClock,
 };
 use faas_resource::ResourceManager;
 
 use crate::autoscaler::ConcurrencyTarget;
 use crate::control::{Control, ControlParts};
-use crate::deployer::LayeredDeployer;
 use crate::deployer::plan::Contracts;
+use crate::deployer::{Deploy, LayeredDeployer};
 use crate::registry::{
-    Alias, AliasChange, FunctionConfig, FunctionId, FunctionRecord, StoreMetadata,
+    Alias, AliasChange, FunctionConfig, FunctionId, FunctionRecord, FunctionRevision, StoreMetadata,
 };
 use crate::router::{SlotRouter, SlotRouterOptions, SlotRouterParts};
 use crate::{Contract, FunctionAutoscaler, FunctionDeployer, FunctionRouter, MetadataStore};
@@ -87,13 +87,22 @@ impl FunctionLayer {
     /// Registers a function, or makes its next revision.
     ///
     /// # Errors
-    /// `InvalidArgument` with every fault of the configuration; whatever the registry answers.
+    /// `InvalidArgument` with every fault of the configuration, `Unsupported` where it fits none of
+    /// the contracts; whatever the registry answers.
     pub async fn deploy(
         &self,
         function: FunctionId,
         config: FunctionConfig,
     ) -> Result<Arc<FunctionRecord>> {
         use faas_core::ErrorKind::AlreadyExists;
+        // What could not be planned must not become a revision; the number does not matter for that.
+        let candidate = FunctionRevision {
+            function: function.clone(),
+            number: RevisionNumber(1),
+            config: config.clone(),
+        };
+        self.deployer
+            .plan(&Deploy::new(Arc::new(candidate), 0, Monotonic::ZERO))?;
         match self.metadata.create(function.clone(), config.clone()).await {
             Err(error) if error.kind() == AlreadyExists => {
                 self.metadata.update(&function, config, None).await

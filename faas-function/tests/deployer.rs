@@ -11,7 +11,7 @@ use faas_core::{
     Monotonic, Name, Namespace, NodeName, Response, Result, RevisionNumber, RuntimeName, SandboxId,
     TokioClock, WorkloadId,
 };
-use faas_function::contract::{Connect, Contract};
+use faas_function::contract::{Connect, Contract, SandboxEnvironment};
 use faas_function::deployer::{Deploy, DeployerEvent, LayeredDeployer, plan};
 use faas_function::instance::{Health, Permit};
 use faas_function::registry::{FunctionConfig, FunctionId, FunctionRevision};
@@ -179,6 +179,7 @@ struct Puppets {
     fail: Arc<Notify>,
     refuse: Arc<AtomicU64>,
     hook: bool,
+    environment: SandboxEnvironment,
 }
 
 #[async_trait]
@@ -194,6 +195,9 @@ impl Contract for Puppets {
     }
     fn executables(&self) -> Vec<ExecutableKind> {
         vec![ExecutableKind::Handler]
+    }
+    fn environment(&self, _: &FunctionRevision) -> SandboxEnvironment {
+        self.environment.clone()
     }
     async fn connect(&self, connect: Connect) -> Result<Arc<dyn FunctionInstance>> {
         let refusals = self.refuse.load(Ordering::Relaxed);
@@ -420,4 +424,35 @@ async fn plan_is_pure() {
     );
     assert_eq!(a, b);
     assert_eq!(a.workload.id, plan::workload_id(&revision()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_contracts_environment_is_merged_and_what_it_reserves_is_refused() {
+    let mut puppets = Puppets::default();
+    let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    puppets.environment.defaults = [pair("COLOUR", "grey"), pair("SHAPE", "round")].into();
+    puppets.environment.fixed = [pair("NAME", "hello")].into();
+    puppets.environment.code_root = ["ROOT".to_owned()].into();
+    puppets.environment.reserved = ["DOOR".to_owned()].into();
+    let deployer = deployer(&InstantManager::new(), &puppets);
+    let plan = |own: &[(String, String)]| {
+        let mut revision = (*revision()).clone();
+        revision.config.environment = own.iter().cloned().collect();
+        deployer.plan(&Deploy::new(Arc::new(revision), 1, Monotonic::ZERO))
+    };
+    let planned = plan(&[pair("COLOUR", "red")]).expect("nothing is reserved");
+    let sandbox = planned.workload.sandbox;
+    let merged = [
+        pair("COLOUR", "red"),
+        pair("NAME", "hello"),
+        pair("SHAPE", "round"),
+    ];
+    assert_eq!(sandbox.environment, merged.into());
+    assert!(sandbox.code_root_variables.contains("ROOT"));
+    let error = plan(&[pair("NAME", ""), pair("ROOT", ""), pair("DOOR", "")])
+        .expect_err("all three are reserved");
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+    for name in ["NAME", "ROOT", "DOOR"] {
+        assert!(error.message().contains(name), "{error}");
+    }
 }

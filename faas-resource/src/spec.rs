@@ -1,6 +1,6 @@
 //! [`SandboxSpec`]: what to run, as plain serialisable data.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -122,6 +122,10 @@ pub struct SandboxSpec {
     pub executable: Executable,
     /// Its environment; nothing is inherited.
     pub environment: BTreeMap<String, String>,
+    /// More variables: the node sets them to where a [`Program`]'s code lies, as the sandbox sees
+    /// it. Other executables get none of them: an image knows its own paths.
+    #[serde(default)]
+    pub code_root_variables: BTreeSet<String>,
     /// What is reserved for it.
     pub resources: Resources,
     /// Who runs code around each of its starts (a contract's listener).
@@ -143,6 +147,7 @@ impl SandboxSpec {
         Self {
             executable,
             environment: BTreeMap::new(),
+            code_root_variables: BTreeSet::new(),
             resources: Resources::new(faas_core::Millicpu(100), DEFAULT_MEMORY),
             hook: None,
             labels: BTreeMap::new(),
@@ -157,11 +162,17 @@ impl SandboxSpec {
     /// `InvalidArgument` with every fault.
     pub fn validate(&self) -> Result<()> {
         let mut faults = Vec::new();
-        for (name, value) in &self.environment {
+        let names = self.environment.keys().chain(&self.code_root_variables);
+        for name in names {
             if name.is_empty() || name.contains(['=', '\0']) {
                 faults.push(format!(
                     "environment variable {name:?} is empty or has '=' or NUL"
                 ));
+            }
+        }
+        for (name, value) in &self.environment {
+            if self.code_root_variables.contains(name) {
+                faults.push(format!("environment variable {name:?} is set twice"));
             }
             if value.contains('\0') {
                 faults.push(format!(

@@ -31,6 +31,11 @@ pub(crate) struct Code {
 }
 
 impl Code {
+    /// The directory that it lies in.
+    pub(crate) fn root(&self) -> &Path {
+        &self.directory
+    }
+
     /// What to execute.
     pub(crate) fn entrypoint(&self, program: &Program) -> Result<PathBuf> {
         if self.packing == Packing::File {

@@ -12,7 +12,6 @@ use faas_core::{Error, Result, SandboxId};
 use faas_resource::Executable;
 use faas_resource::agent::{EnsureSandbox, ExitCause, LogStream};
 use faas_resource::endpoint::{Address, Endpoint};
-use faas_resource::spec::Program;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -74,7 +73,8 @@ async fn run(shared: &Shared, request: &EnsureSandbox) -> Result<Running> {
         let made = tokio::fs::create_dir_all(directory).await;
         made.map_err(|e| error::file("start sandbox", directory, e))?;
     }
-    let mut command = command(shared, request, program, &path, &work);
+    let mut command = command(shared, request, &code, &path, &work);
+    command.args(&program.arguments);
     let mut child = spawn(shared, &mut command, &path).await?;
     match register(shared, request, &child) {
         Ok((pid, end)) => Ok(Running {
@@ -97,15 +97,16 @@ async fn run(shared: &Shared, request: &EnsureSandbox) -> Result<Running> {
 fn command(
     shared: &Shared,
     request: &EnsureSandbox,
-    program: &Program,
+    code: &Code,
     path: &Path,
     work: &Path,
 ) -> Command {
+    let root = |name| (name, code.root());
     let mut command = Command::new(path);
     command
-        .args(&program.arguments)
         .env_clear()
         .envs(&request.spec.environment)
+        .envs(request.spec.code_root_variables.iter().map(root))
         .envs(&request.prepared.environment)
         .env(DIRECTORY_VARIABLE, shared.directory(request.id))
         .current_dir(work)

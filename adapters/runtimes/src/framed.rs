@@ -18,8 +18,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use faas_core::{Clock, Error, HookName, Result, SandboxId};
-use faas_function::contract::{Connect, Contract};
+use faas_function::contract::{Connect, Contract, SandboxEnvironment};
 use faas_function::instance::FunctionInstance;
+use faas_function::registry::FunctionRevision;
 use faas_resource::endpoint::{Address, Endpoint};
 use faas_resource::hook::{Cookie, Prepared, Reach, ReachKind, SandboxHook};
 use faas_resource::spec::ExecutableKind;
@@ -28,6 +29,8 @@ use gate::Listener;
 
 /// The variable that tells a guest where to connect to.
 pub const SOCKET: &str = "FAAS_SOCKET";
+/// The variable that tells a guest which function it is: `namespace/name@revision`.
+pub const FUNCTION: &str = "FAAS_FUNCTION";
 const FILE: &str = "faas.sock";
 
 /// The contract with guests that speak [frames](codec).
@@ -95,6 +98,14 @@ impl Contract for FramedSocket {
 
     fn executables(&self) -> Vec<ExecutableKind> {
         vec![ExecutableKind::Program, ExecutableKind::Image]
+    }
+
+    fn environment(&self, revision: &FunctionRevision) -> SandboxEnvironment {
+        let mut environment = SandboxEnvironment::default();
+        let function = format!("{}@{}", revision.function, revision.number);
+        environment.fixed = [(FUNCTION.to_owned(), function)].into();
+        environment.reserved = [SOCKET.to_owned()].into();
+        environment
     }
 
     async fn connect(&self, connect: Connect) -> Result<Arc<dyn FunctionInstance>> {

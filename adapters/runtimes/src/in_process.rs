@@ -11,7 +11,7 @@ use faas_core::{
     Body, Clock, Error, Handler, HandlerCall, HandlerName, HandlerRegistry, HandlerReply, HookName,
     InstanceId, Invocation, InvocationId, Monotonic, Response, Result,
 };
-use faas_function::contract::{Connect, Contract};
+use faas_function::contract::{Connect, Contract, SandboxEnvironment};
 use faas_function::instance::{FunctionInstance, Health, Permit};
 use faas_function::registry::FunctionRevision;
 use faas_resource::endpoint::{Address, Endpoint};
@@ -97,6 +97,11 @@ impl Contract for InProcess {
 
     fn executables(&self) -> Vec<ExecutableKind> {
         vec![ExecutableKind::Handler]
+    }
+
+    /// Nothing: handlers share the environment of this process.
+    fn environment(&self, _: &FunctionRevision) -> SandboxEnvironment {
+        SandboxEnvironment::default()
     }
 
     async fn connect(&self, connect: Connect) -> Result<Arc<dyn FunctionInstance>> {

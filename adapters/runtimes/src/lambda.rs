@@ -4,10 +4,11 @@
 //! sandbox has a listener of its own, so what calls there is that sandbox.
 
 mod api;
+mod environment;
 mod instance;
 mod server;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,9 +16,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use faas_core::{Clock, Error, HookName, Result, SandboxId};
-use faas_function::contract::{Connect, Contract};
+use faas_function::contract::{Connect, Contract, SandboxEnvironment};
 use faas_function::instance::FunctionInstance;
-use faas_function::registry::{FunctionConfig, FunctionId};
+use faas_function::registry::FunctionRevision;
 use faas_resource::endpoint::{Address, Endpoint};
 use faas_resource::hook::{Cookie, Prepared, Reach, ReachKind, SandboxHook};
 use faas_resource::spec::ExecutableKind;
@@ -90,29 +91,6 @@ impl LambdaRuntime {
     }
 }
 
-/// What Lambda sets in the environment of a function, but for what the hook knows better; a
-/// deployer of functions adds it to their configuration. `handler` is what the runtime is to run,
-/// `root` where the code lies in the sandbox.
-pub fn environment(
-    function: &FunctionId,
-    config: &FunctionConfig,
-    handler: &str,
-    root: &str,
-) -> BTreeMap<String, String> {
-    let memory = config.resources.memory.0 >> 20;
-    let pairs = [
-        ("_HANDLER", handler.to_owned()),
-        ("AWS_LAMBDA_FUNCTION_NAME", function.name.to_string()),
-        ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST".to_owned()),
-        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", memory.to_string()),
-        ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand".to_owned()),
-        ("AWS_REGION", "local".to_owned()),
-        ("LAMBDA_TASK_ROOT", root.to_owned()),
-        ("TZ", ":UTC".to_owned()),
-    ];
-    pairs.map(|(name, value)| (name.to_owned(), value)).into()
-}
-
 #[async_trait]
 impl Contract for LambdaRuntime {
     fn hook(&self) -> Option<(HookName, Arc<dyn SandboxHook>)> {
@@ -121,6 +99,10 @@ impl Contract for LambdaRuntime {
 
     fn executables(&self) -> Vec<ExecutableKind> {
         vec![ExecutableKind::Program, ExecutableKind::Image]
+    }
+
+    fn environment(&self, revision: &FunctionRevision) -> SandboxEnvironment {
+        environment::environment(revision)
     }
 
     async fn connect(&self, connect: Connect) -> Result<Arc<dyn FunctionInstance>> {
@@ -153,8 +135,11 @@ impl SandboxHook for LambdaRuntime {
         let address = self.listen(sandbox, SocketAddr::new(host, 0))?.to_string();
         let mut prepared = Prepared::default();
         prepared.cookie = Cookie(address.clone().into());
-        let name = "AWS_LAMBDA_RUNTIME_API".to_owned();
-        prepared.environment.insert(name, address);
+        prepared.environment = [
+            (environment::RUNTIME_API.to_owned(), address),
+            (environment::LOG_STREAM.to_owned(), sandbox.to_string()),
+        ]
+        .into();
         Ok(prepared)
     }
 

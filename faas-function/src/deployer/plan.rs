@@ -44,13 +44,25 @@ pub fn sandbox_id(instance: InstanceId) -> SandboxId {
 
 /// How `request` is carried out with these contracts, on a manager that offers these hooks.
 ///
+/// The sandbox's environment is the contract's and the function's own, merged as
+/// [`SandboxEnvironment`](crate::contract::SandboxEnvironment) says.
+///
 /// # Errors
-/// `Unsupported` where runtime, executable, contract and manager do not fit together.
+/// `Unsupported` where runtime, executable, contract and manager do not fit together;
+/// `InvalidArgument` with every fault of the configuration, variables that the contract reserves
+/// among them.
 pub fn plan(request: &Deploy, contracts: &Contracts, hooks: Option<&Hooks>) -> Result<Plan> {
     let revision = &request.revision;
     let contract = contract(revision, contracts)?;
+    let environment = contract.environment(revision);
+    let own = &revision.config.environment;
+    let invalid = revision.config.validate().err();
+    let mut faults: Vec<String> = invalid.iter().map(|e| e.message().to_owned()).collect();
+    faults.extend(environment.faults(own));
+    Error::check("plan deployment", faults)?;
     let mut sandbox = SandboxSpec::new(revision.config.executable.clone());
-    sandbox.environment.clone_from(&revision.config.environment);
+    sandbox.environment = environment.merge(own);
+    sandbox.code_root_variables = environment.code_root;
     sandbox.resources.clone_from(&revision.config.resources);
     sandbox.extensions.clone_from(&revision.config.extensions);
     sandbox.labels = labels(revision)?;

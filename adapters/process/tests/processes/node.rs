@@ -1,5 +1,6 @@
 //! What a process node does with real processes.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -143,6 +144,18 @@ async fn nothing_is_inherited_and_output_is_kept() {
     let kept = fixture.node.logs(request.id, false).map(Result::unwrap);
     let err = kept.filter(|line| future::ready(line.stream == LogStream::Err));
     assert_eq!(err.count().await, 1);
+}
+
+#[tokio::test]
+async fn a_program_is_told_where_its_code_lies() {
+    let fixture = Fixture::new();
+    let mut request = fixture.script(
+        1,
+        r#"[ "$ROOT" = "${0%/*}" ] && [ -d "$ROOT" ] && echo there"#,
+    );
+    Arc::make_mut(&mut request.spec).code_root_variables = ["ROOT".to_owned()].into();
+    let _ = fixture.node.ensure(request.clone()).await;
+    assert_eq!(lines(&fixture, request.id).await, ["there"]);
 }
 
 #[tokio::test]
