@@ -17,11 +17,21 @@ use crate::manager::cluster::ClusterParts;
 use crate::{NamingService, NodeAgent, ResourceManager, ResourceScheduler};
 
 /// The resource layer, running.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct ResourceLayer {
-    manager: Arc<ClusterManager>,
+    manager: Arc<dyn ResourceManager>,
+    /// Ours to shut down; none where the whole layer is delegated.
+    cluster: Option<Arc<ClusterManager>>,
     decisions: DecisionLog,
     parts: Vec<Description>,
+}
+
+impl fmt::Debug for ResourceLayer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResourceLayer")
+            .field("parts", &self.parts)
+            .finish_non_exhaustive()
+    }
 }
 
 impl ResourceLayer {
@@ -32,7 +42,7 @@ impl ResourceLayer {
     }
 
     /// R2.
-    pub fn manager(&self) -> &Arc<ClusterManager> {
+    pub fn manager(&self) -> &Arc<dyn ResourceManager> {
         &self.manager
     }
 
@@ -46,18 +56,23 @@ impl ResourceLayer {
         self.parts.clone()
     }
 
-    /// As [`ClusterManager::shutdown`].
+    /// As [`ClusterManager::shutdown`]. A manager that was given is its owner's to end, and what it
+    /// runs stays.
     ///
     /// # Errors
     /// As [`ClusterManager::shutdown`].
     pub async fn shutdown(&self, deadline: Duration) -> Result<()> {
-        self.manager.shutdown(deadline).await
+        match &self.cluster {
+            Some(cluster) => cluster.shutdown(deadline).await,
+            None => Ok(()),
+        }
     }
 }
 
 /// Builds a [`ResourceLayer`].
 #[must_use]
 pub struct ResourceLayerBuilder {
+    manager: Option<Arc<dyn ResourceManager>>,
     agents: Vec<Arc<dyn NodeAgent>>,
     scheduler: Option<Box<dyn ResourceScheduler>>,
     store: Option<Arc<dyn Store>>,
@@ -73,6 +88,7 @@ pub struct ResourceLayerBuilder {
 impl Default for ResourceLayerBuilder {
     fn default() -> Self {
         Self {
+            manager: None,
             agents: Vec::new(),
             scheduler: None,
             store: None,
@@ -96,6 +112,13 @@ impl fmt::Debug for ResourceLayerBuilder {
 }
 
 impl ResourceLayerBuilder {
+    /// Delegates the whole layer to another manager (R2): agents, scheduler, naming and hooks are
+    /// its own then, and none is to be given here.
+    pub fn manager(mut self, manager: Arc<dyn ResourceManager>) -> Self {
+        self.manager = Some(manager);
+        self
+    }
+
     /// Adds a node (R4); at least one is needed.
     pub fn agent(mut self, agent: Arc<dyn NodeAgent>) -> Self {
         self.agents.push(agent);
@@ -164,11 +187,15 @@ impl ResourceLayerBuilder {
     /// It asks each agent for its description ([`NodeAgent::node`]) and starts nothing.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
-        if self.agents.is_empty() {
-            faults.push("there is no node agent".into());
-        }
-        if self.scheduler.is_none() {
-            faults.push("there is no scheduler".into());
+        if self.manager.is_some() {
+            faults.extend(self.idle_parts());
+        } else {
+            if self.agents.is_empty() {
+                faults.push("there is no node agent".into());
+            }
+            if self.scheduler.is_none() {
+                faults.push("there is no scheduler".into());
+            }
         }
         if self.concurrent_starts == 0 {
             faults.push("no sandbox may ever start".into());
@@ -185,6 +212,20 @@ impl ResourceLayerBuilder {
         faults
     }
 
+    /// What a given manager would never use.
+    fn idle_parts(&self) -> impl Iterator<Item = String> {
+        let given = [
+            ("agents", !self.agents.is_empty()),
+            ("a scheduler", self.scheduler.is_some()),
+            ("a naming service", self.naming.is_some()),
+            ("hooks", !self.hooks.is_empty()),
+        ];
+        let given = given.into_iter().filter(|(_, given)| *given);
+        given.map(|(part, _)| {
+            format!("the resource manager brings its own parts, and {part} would not be used")
+        })
+    }
+
     /// Loads the workloads, adopts what runs, and begins to manage.
     ///
     /// # Errors
@@ -192,6 +233,17 @@ impl ResourceLayerBuilder {
     pub async fn build(self) -> Result<ResourceLayer> {
         const OPERATION: &str = "build resource layer";
         Error::check(OPERATION, self.faults())?;
+        if let Some(manager) = self.manager {
+            let clock = self.clock.unwrap_or_else(|| Arc::new(TokioClock::new()));
+            let ids = self.ids.unwrap_or_else(|| IdSource::random(clock.clone()));
+            let fresh = || DecisionLog::new(clock.clone(), ids.clone());
+            return Ok(ResourceLayer {
+                parts: vec![manager.describe()],
+                cluster: None,
+                decisions: self.decisions.unwrap_or_else(fresh),
+                manager,
+            });
+        }
         let Some(scheduler) = self.scheduler else {
             return Err(Error::invalid(OPERATION, "there is no scheduler"));
         };
@@ -223,8 +275,10 @@ impl ResourceLayerBuilder {
         })
         .await?;
         parts.insert(0, manager.describe());
+        let cluster = Arc::new(manager);
         Ok(ResourceLayer {
-            manager: Arc::new(manager),
+            manager: cluster.clone(),
+            cluster: Some(cluster),
             decisions,
             parts,
         })

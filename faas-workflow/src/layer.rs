@@ -20,15 +20,18 @@ use crate::scheduler::{Eager, WorkflowScheduler};
 pub struct WorkflowLayer {
     registry: Arc<dyn WorkflowRegistry>,
     executions: Arc<dyn WorkflowExecutionStore>,
-    engine: Arc<DurableEngine>,
+    engine: Arc<dyn WorkflowEngine>,
+    /// Ours to shut down; none where another engine was given.
+    durable: Option<Arc<DurableEngine>>,
     decisions: DecisionLog,
-    scheduler: Description,
+    /// None where another engine was given, which has its own.
+    scheduler: Option<Description>,
 }
 
 impl fmt::Debug for WorkflowLayer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WorkflowLayer")
-            .field("engine", &self.engine)
+            .field("engine", &self.engine.describe().name)
             .finish_non_exhaustive()
     }
 }
@@ -45,8 +48,13 @@ impl WorkflowLayer {
     }
 
     /// W2.
-    pub fn engine(&self) -> &Arc<DurableEngine> {
+    pub fn engine(&self) -> &Arc<dyn WorkflowEngine> {
         &self.engine
+    }
+
+    /// W2 as it is by default, with what only it can do; none where another engine was given.
+    pub fn durable(&self) -> Option<&Arc<DurableEngine>> {
+        self.durable.as_ref()
     }
 
     /// W4.
@@ -61,20 +69,23 @@ impl WorkflowLayer {
 
     /// Its parts, for the component map.
     pub fn describe(&self) -> Vec<Description> {
-        vec![
+        let parts = [
             self.registry.describe(),
             self.engine.describe(),
-            self.scheduler.clone(),
             self.executions.describe(),
-        ]
+        ];
+        parts.into_iter().chain(self.scheduler.clone()).collect()
     }
 
-    /// As [`DurableEngine::shutdown`].
+    /// As [`DurableEngine::shutdown`]. An engine that was given is its owner's to end.
     ///
     /// # Errors
     /// As [`DurableEngine::shutdown`].
     pub async fn shutdown(&self, deadline: Duration) -> Result<()> {
-        self.engine.shutdown(deadline).await
+        match &self.durable {
+            Some(engine) => engine.shutdown(deadline).await,
+            None => Ok(()),
+        }
     }
 }
 
@@ -85,6 +96,7 @@ pub struct WorkflowLayerBuilder {
     invoker: Option<Arc<dyn Invoker>>,
     registry: Option<Arc<dyn WorkflowRegistry>>,
     executions: Option<Arc<dyn WorkflowExecutionStore>>,
+    engine: Option<Arc<dyn WorkflowEngine>>,
     scheduler: Option<Box<dyn WorkflowScheduler>>,
     languages: Vec<Arc<dyn Language>>,
     clock: Option<Arc<dyn Clock>>,
@@ -116,12 +128,15 @@ impl WorkflowLayerBuilder {
     parts! {
         /// What the registry and the execution store lie over; a volatile one by default.
         store: Arc<dyn Store>;
-        /// Who runs the tasks; needed.
+        /// Who runs the tasks; the default engine needs one.
         invoker: Arc<dyn Invoker>;
         /// W1; over the store by default.
         registry: Arc<dyn WorkflowRegistry>;
         /// W4; over the store by default.
         executions: Arc<dyn WorkflowExecutionStore>;
+        /// W2; [`DurableEngine`] by default. It is to use the registry and the execution store that
+        /// are given with it, and has a scheduler of its own.
+        engine: Arc<dyn WorkflowEngine>;
         /// W3; [`Eager`] by default.
         scheduler: Box<dyn WorkflowScheduler>;
         /// The time; tokio's by default.
@@ -170,6 +185,10 @@ impl WorkflowLayerBuilder {
             options.lease.is_zero(),
             "options.lease is 0: every engine would look dead",
         );
+        check(
+            self.engine.is_some() && self.scheduler.is_some(),
+            "the engine brings its own scheduler, and the one given would not be used",
+        );
         let both = self.registry.is_some() && !self.languages.is_empty();
         check(
             both,
@@ -185,12 +204,10 @@ impl WorkflowLayerBuilder {
     pub async fn build(self) -> Result<WorkflowLayer> {
         let mut faults = self.faults();
         let missing = "no invoker: nobody could run a task";
-        if self.invoker.is_none() {
+        if self.invoker.is_none() && self.engine.is_none() {
             faults.insert(0, missing.to_owned());
         }
         Error::check("build workflow layer", faults)?;
-        let missing = || Error::invalid("build workflow layer", missing);
-        let invoker = self.invoker.ok_or_else(missing)?;
         let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::new()));
         let clock = self.clock.unwrap_or_else(|| Arc::new(TokioClock::new()));
         let ids = self.ids.unwrap_or_else(|| IdSource::random(clock.clone()));
@@ -203,6 +220,18 @@ impl WorkflowLayerBuilder {
         });
         let over_store = || Arc::new(StoreExecutionStore::new(store.clone())) as _;
         let executions = self.executions.unwrap_or_else(over_store);
+        if let Some(engine) = self.engine {
+            return Ok(WorkflowLayer {
+                registry,
+                executions,
+                engine,
+                durable: None,
+                decisions,
+                scheduler: None,
+            });
+        }
+        let missing = || Error::invalid("build workflow layer", missing);
+        let invoker = self.invoker.ok_or_else(missing)?;
         let scheduler = self.scheduler.unwrap_or_else(|| Box::new(Eager::new()));
         let described = scheduler.describe();
         let parts = EngineParts {
@@ -219,9 +248,10 @@ impl WorkflowLayerBuilder {
         Ok(WorkflowLayer {
             registry,
             executions,
-            engine,
+            engine: engine.clone(),
+            durable: Some(engine),
             decisions,
-            scheduler: described,
+            scheduler: Some(described),
         })
     }
 }

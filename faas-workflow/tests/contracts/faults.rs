@@ -113,7 +113,7 @@ async fn engines_that_live_leave_each_other_alone() {
     let id = one.engine().start(start(1)).await.unwrap().id;
     let other = place.layer(probe.clone(), shared()).await;
     tokio::time::sleep(Duration::from_secs(120)).await;
-    assert_eq!(other.engine().recover().await.unwrap(), 0);
+    assert_eq!(other.durable().unwrap().recover().await.unwrap(), 0);
     let error = other.engine().cancel(id, "not here").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unavailable);
     assert_eq!(
@@ -136,7 +136,7 @@ async fn busy(probe: &Arc<Probe>) -> (Place, WorkflowLayer, faas_core::Execution
 async fn a_shutdown_waits_for_what_runs_and_hands_over_the_rest() {
     let probe = Arc::new(Probe::default());
     let (place, layer, id) = busy(&probe).await;
-    let engine = layer.engine().clone();
+    let engine = layer.durable().unwrap().clone();
     let shutdown = tokio::spawn(async move { engine.shutdown(Duration::from_secs(5)).await });
     tokio::time::sleep(Duration::from_secs(1)).await;
     probe.release();
@@ -163,7 +163,8 @@ async fn a_shutdown_ends_at_its_deadline() {
     let probe = Arc::new(Probe::default());
     let (_place, layer, _id) = busy(&probe).await;
     let error = layer
-        .engine()
+        .durable()
+        .unwrap()
         .shutdown(Duration::from_secs(5))
         .await
         .unwrap_err();
