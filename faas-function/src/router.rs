@@ -3,6 +3,7 @@
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod demand;
+mod drain;
 mod pool;
 mod slot_router;
 pub mod slots;
@@ -14,8 +15,8 @@ pub use slot_router::{SlotRouter, SlotRouterOptions, SlotRouterParts};
 
 use async_trait::async_trait;
 use faas_core::{
-    DecisionId, Description, InstanceId, Invocation, PrewarmHint, Response, Result, StartKind,
-    Timeline,
+    DecisionId, Description, InstanceId, Invocation, Monotonic, PrewarmHint, Response, Result,
+    StartKind, Timeline,
 };
 use futures::stream::BoxStream;
 
@@ -84,6 +85,9 @@ impl std::fmt::Debug for AddInstance {
 /// - **removed_gets_no_more**: an instance that was removed gets no new invocation.
 /// - **weights_split**: an alias's traffic is split by its weights.
 /// - **unknown_function**: an unknown function, revision or alias answers `NotFound`.
+/// - **drains**: from the call of `drain` on, new invocations answer `Unavailable` with
+///   `Retry::Safe`; it ends when none waits and none runs, or at its deadline with
+///   `DeadlineExceeded`, and those that still wait then answer `Unavailable` with `Retry::Safe`.
 ///
 /// # Errors
 /// As above; whatever error the instance gives.
@@ -100,6 +104,9 @@ pub trait FunctionRouter: Send + Sync + 'static {
     fn remove(&self, instance: InstanceId);
     /// Demand and supply of each revision, whenever they change.
     fn demand(&self) -> BoxStream<'static, (RevisionId, RevisionLoad)>;
+    /// Takes no more invocations, and waits for those that wait or run, until `deadline`.
+    /// Instances may still be added, for those that wait. There is no way back.
+    async fn drain(&self, deadline: Monotonic) -> Result<()>;
     /// What this is.
     fn describe(&self) -> Description;
 }
@@ -122,6 +129,9 @@ macro_rules! pointer {
             }
             fn demand(&self) -> BoxStream<'static, (RevisionId, RevisionLoad)> {
                 (**self).demand()
+            }
+            async fn drain(&self, deadline: Monotonic) -> Result<()> {
+                (**self).drain(deadline).await
             }
             fn describe(&self) -> Description {
                 (**self).describe()

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use faas_core::{
-    Caller, Description, Error, ErrorKind, InstanceId, Invocation, PrewarmHint, Qualifier,
-    Response, Result,
+    Caller, Description, Error, ErrorKind, InstanceId, Invocation, Monotonic, PrewarmHint,
+    Qualifier, Response, Result,
 };
 use faas_function::autoscaler::{RevisionId, RevisionLoad};
 use faas_function::router::conformance::{CASES, Case, Factory, QUEUE, Setup};
@@ -91,6 +91,13 @@ impl FunctionRouter for Broken {
             return self.inner.demand().then(late).boxed();
         }
         self.inner.demand()
+    }
+
+    async fn drain(&self, deadline: Monotonic) -> Result<()> {
+        if self.rule == "drains" {
+            return Ok(());
+        }
+        self.inner.drain(deadline).await
     }
 
     fn describe(&self) -> Description {

@@ -160,6 +160,9 @@ impl FunctionRouter for Router {
     fn demand(&self) -> BoxStream<'static, (RevisionId, RevisionLoad)> {
         subscribe(&self.0)
     }
+    async fn drain(&self, _: Monotonic) -> Result<()> {
+        Ok(())
+    }
     fn describe(&self) -> Description {
         Description::new("Router")
     }

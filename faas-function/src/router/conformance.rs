@@ -5,7 +5,7 @@ mod stage;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use faas_core::{ErrorKind, Response, Result};
+use faas_core::{Error, ErrorKind, Response, Result, Retry};
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use tokio::task::JoinHandle;
@@ -26,7 +26,7 @@ macro_rules! cases {
 }
 cases! {
     never_over_the_limit queue_is_bounded hands_over fair deadline_leaves_queue drop_leaves_queue
-    demand_is_pushed removed_gets_no_more weights_split unknown_function
+    demand_is_pushed removed_gets_no_more weights_split unknown_function drains
 }
 
 /// Expands to one `#[tokio::test]` per rule of [`FunctionRouter`](crate::FunctionRouter)'s
@@ -38,6 +38,7 @@ macro_rules! function_router_conformance {
         $crate::function_router_conformance! { @cases $factory;
             never_over_the_limit queue_is_bounded hands_over fair deadline_leaves_queue
             drop_leaves_queue demand_is_pushed removed_gets_no_more weights_split unknown_function
+            drains
         }
     };
     (@cases $factory:expr; $($case:ident)*) => {$(
@@ -205,4 +206,42 @@ pub async fn unknown_function(factory: Factory) {
         let error = answer.expect_err(unknown);
         assert_eq!(error.kind(), ErrorKind::NotFound, "{unknown}");
     }
+}
+
+fn refused(error: &Error) {
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert_eq!(error.retry(), Retry::Safe, "{error}");
+}
+
+/// "From the call of `drain` on, new invocations answer `Unavailable` with `Retry::Safe`; it ends
+/// when none waits and none runs, or at its deadline with `DeadlineExceeded`, and those that still
+/// wait then answer `Unavailable` with `Retry::Safe`."
+pub async fn drains(factory: Factory) {
+    let stage = Stage::new(&factory).await;
+    let worker = stage.add(2);
+    let calls: Vec<_> = (0..3).map(|_| stage.start_for("a")).collect();
+    stage
+        .until("two run, one waits", |l| l.running == 2 && l.queued == 1)
+        .await;
+    let mut drain = stage
+        .router
+        .drain(stage.clock.now() + Duration::from_secs(60));
+    assert!(futures::poll!(&mut drain).is_pending(), "three are left");
+    let late = within("the refusal", stage.router.invoke(stage.call("worker"))).await;
+    refused(&late.expect_err("it takes no more"));
+    worker.let_go(3);
+    for call in calls {
+        answered(call).await;
+    }
+    within("the end", drain).await.expect("nothing is left");
+
+    let stage = Stage::new(&factory).await;
+    let call = stage.start_for("a");
+    stage.until("it waits", |load| load.queued == 1).await;
+    let deadline = stage.clock.now() + Duration::from_millis(50);
+    let error = within("the deadline", stage.router.drain(deadline)).await;
+    let error = error.expect_err("nothing can run it");
+    assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+    let joined = within("the answer", call).await.expect("no panic");
+    refused(&joined.expect_err("nothing runs it"));
 }

@@ -1,7 +1,7 @@
 //! [`Pool`]: the instances and the queue of one revision.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use faas_core::explain::DecisionLog;
@@ -29,6 +29,9 @@ pub(super) struct Shared {
     pub(super) queued: AtomicUsize,
     pub(super) total_bound: usize,
     pub(super) queue_bound: usize,
+    /// Whether new invocations are refused. It is read under a pool's lock, so that whoever sets
+    /// it and then looks at the pool sees all that it will ever run.
+    pub(super) draining: AtomicBool,
 }
 
 /// A slot, and what to do it with.
@@ -47,6 +50,7 @@ pub(super) enum Admission {
     Granted(Grant),
     Queued(Waiter),
     Full { queued: usize },
+    Draining,
 }
 
 struct Member {
@@ -136,6 +140,9 @@ impl Pool {
 
     fn try_admit(&self, tenant: &Namespace, deadline: Option<Monotonic>) -> Admission {
         let mut state = self.state();
+        if self.shared.draining.load(Ordering::Acquire) {
+            return Admission::Draining;
+        }
         if let Some(taken) = state.slots.take() {
             return match self.grant(&state, taken) {
                 Some(grant) => Admission::Granted(grant),
@@ -252,7 +259,13 @@ impl Pool {
         self.changed();
     }
 
-    /// The function is gone: who waits is told so, by the end of its channel.
+    /// Invocations that wait, and those that run.
+    pub(super) fn unfinished(&self) -> (usize, u32) {
+        let state = self.state();
+        (state.slots.queued(), state.slots.running())
+    }
+
+    /// Nothing will come any more: who waits is told so, by the end of its channel.
     pub(super) fn abandon(&self) {
         let mut state = self.state();
         state.hinted = 0;

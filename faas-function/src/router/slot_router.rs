@@ -1,7 +1,7 @@
 //! [`SlotRouter`]: the default router.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use faas_core::{
 use futures::stream::BoxStream;
 
 use super::demand::Listeners;
+use super::drain;
 use super::pool::{Admission, Grant, Pool, Shared, Waiter};
 use super::snapshot::{OnDeleted, Snapshot};
 use super::{AddInstance, FunctionRouter};
@@ -122,6 +123,7 @@ impl SlotRouter {
             queued: AtomicUsize::new(0),
             total_bound: options.total,
             queue_bound: options.queue,
+            draining: AtomicBool::new(false),
         });
         let pools = Pools::default();
         let snapshot =
@@ -223,6 +225,7 @@ impl SlotRouter {
             Admission::Granted(grant) => Ok((grant, Duration::ZERO)),
             Admission::Queued(waiter) => self.wait(pool, waiter, invocation).await,
             Admission::Full { queued } => Err(self.refuse(pool, invocation, queued)),
+            Admission::Draining => Err(draining()),
         }
     }
 
@@ -274,7 +277,10 @@ impl SlotRouter {
         };
         let waited = self.now().since(since);
         pool.meters.waited.record(waited.as_secs_f64());
-        let gone = || Error::not_found(INVOKE, format!("{} was deleted", id.function));
+        let gone = || match self.shared.draining.load(Ordering::Acquire) {
+            true => draining(),
+            false => Error::not_found(INVOKE, format!("{} was deleted", id.function)),
+        };
         let grant = granted.ok_or_else(gone)?;
         let reason = HANDED_OVER.with("waited", waited);
         self.decide(
@@ -345,6 +351,11 @@ impl SlotRouter {
         }
     }
 
+    fn pools(&self) -> Vec<Arc<Pool>> {
+        let pools = self.pools.read().unwrap_or_else(PoisonError::into_inner);
+        pools.values().cloned().collect()
+    }
+
     fn hint(&self, hint: &PrewarmHint) {
         let id = FunctionId {
             namespace: hint.function.namespace.clone(),
@@ -400,6 +411,11 @@ fn is_dead(error: &Error) -> bool {
     error.kind() == ErrorKind::Unavailable && error.retry() == Retry::Safe
 }
 
+fn draining() -> Error {
+    Error::unavailable(INVOKE, "the router takes no more: it is shutting down")
+        .with_retry(Retry::Safe)
+}
+
 fn late(invocation: &Invocation, when: &str) -> Error {
     let message = format!("the deadline of {} passed {when}", invocation.id);
     Error::deadline_exceeded(INVOKE, message).with_retry(Retry::Safe)
@@ -445,10 +461,12 @@ impl FunctionRouter for SlotRouter {
     }
 
     fn demand(&self) -> BoxStream<'static, (RevisionId, RevisionLoad)> {
-        self.shared.listeners.listen(|| {
-            let pools = self.pools.read().unwrap_or_else(PoisonError::into_inner);
-            pools.values().cloned().collect()
-        })
+        self.shared.listeners.listen(|| self.pools())
+    }
+
+    async fn drain(&self, deadline: Monotonic) -> Result<()> {
+        self.shared.draining.store(true, Ordering::Release);
+        drain::drain(&self.shared, || self.pools(), deadline).await
     }
 
     fn describe(&self) -> Description {
