@@ -87,6 +87,11 @@ impl Control {
         };
         Self(tokio::spawn(live.run()))
     }
+
+    /// Ends the loop: nothing is scaled any more.
+    pub fn stop(&self) {
+        self.0.abort();
+    }
 }
 
 struct Live {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use faas_core::explain::DecisionLog;
 use faas_core::{
@@ -42,7 +43,8 @@ pub struct FunctionLayer {
     router: Arc<dyn FunctionRouter>,
     autoscaler: Description,
     decisions: DecisionLog,
-    _control: Arc<Control>,
+    clock: Arc<dyn Clock>,
+    control: Arc<Control>,
 }
 
 impl fmt::Debug for FunctionLayer {
@@ -125,6 +127,19 @@ impl FunctionLayer {
             .await
     }
 
+    /// Takes no more invocations, waits for those that run or wait until `deadline`, and then
+    /// scales no more. Instances stay; the resource layer ends their sandboxes.
+    ///
+    /// # Errors
+    /// `DeadlineExceeded`, which says what did not end in time. All the same the layer is shut down:
+    /// what still waited was refused.
+    pub async fn shutdown(&self, deadline: Duration) -> Result<()> {
+        let drained = self.router.drain(self.clock.now() + deadline).await;
+        // Not before: what waits may wait for an instance.
+        self.control.stop();
+        drained
+    }
+
     /// Its parts, for the component map.
     pub fn describe(&self) -> Vec<Description> {
         vec![
@@ -150,6 +165,7 @@ pub struct FunctionLayerBuilder {
     clock: Option<Arc<dyn Clock>>,
     decisions: Option<DecisionLog>,
     seed: u64,
+    resources_follow: bool,
 }
 
 impl fmt::Debug for FunctionLayerBuilder {
@@ -207,10 +223,22 @@ impl FunctionLayerBuilder {
         Self { seed, ..self }
     }
 
-    fn faults(&self) -> Vec<String> {
+    /// Says that [`resources`](Self::resources) will be called before [`build`](Self::build): until
+    /// then [`faults`](Self::faults) does not count its absence.
+    #[must_use]
+    pub fn resources_follow(self) -> Self {
+        Self {
+            resources_follow: true,
+            ..self
+        }
+    }
+
+    /// Every fault of the assembly as it stands, without building it: what [`build`](Self::build)
+    /// would refuse. An application of several layers can report the faults of all of them at once.
+    pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         if self.deployer.is_none() {
-            if self.resources.is_none() {
+            if self.resources.is_none() && !self.resources_follow {
                 faults.push("there is no resource manager: call `resources`".to_owned());
             }
             if self.contracts.is_empty() {
@@ -272,7 +300,7 @@ impl FunctionLayerBuilder {
             metadata.clone(),
             deployer.clone(),
             router.clone(),
-            clock,
+            clock.clone(),
             decisions.clone(),
         );
         let control = Arc::new(Control::start(parts, policy, self.seed));
@@ -282,7 +310,8 @@ impl FunctionLayerBuilder {
             router,
             autoscaler,
             decisions,
-            _control: control,
+            clock,
+            control,
         })
     }
 }

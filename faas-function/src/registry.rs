@@ -14,8 +14,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use faas_core::store::Revision;
 use faas_core::{
-    AliasName, Description, Digest, Error, Name, Namespace, Resources, Result, RevisionNumber,
-    RuntimeName,
+    AliasName, Description, Digest, Error, FunctionRef, Name, Namespace, Qualifier, Resources,
+    Result, RevisionNumber, RuntimeName,
 };
 use faas_resource::Executable;
 use faas_resource::spec::Extensions;
@@ -37,6 +37,23 @@ pub struct FunctionId {
 impl std::fmt::Display for FunctionId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+impl std::str::FromStr for FunctionId {
+    type Err = Error;
+    /// Reads `namespace/name`, or a name of the default namespace.
+    fn from_str(text: &str) -> Result<Self> {
+        let FunctionRef {
+            namespace,
+            name,
+            qualifier,
+        } = text.parse()?;
+        if qualifier == Qualifier::Latest {
+            return Ok(Self { namespace, name });
+        }
+        let message = format!("{text}: a function is meant, not one of its versions");
+        Err(Error::invalid("parse function", message))
     }
 }
 

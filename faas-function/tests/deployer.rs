@@ -255,6 +255,10 @@ fn revision() -> Arc<FunctionRevision> {
 }
 
 fn deployer(manager: &InstantManager, puppets: &Puppets) -> LayeredDeployer {
+    deployer_on(Arc::new(manager.clone()), puppets)
+}
+
+fn deployer_on(manager: Arc<InstantManager>, puppets: &Puppets) -> LayeredDeployer {
     let clock: Arc<dyn Clock> = Arc::new(TokioClock::for_paused_time());
     let log = DecisionLog::new(clock.clone(), IdSource::new(clock.clone(), 1));
     let contract: Arc<dyn Contract> = Arc::new(puppets.clone());
@@ -263,7 +267,7 @@ fn deployer(manager: &InstantManager, puppets: &Puppets) -> LayeredDeployer {
         contract,
     )]
     .into();
-    LayeredDeployer::new(Arc::new(manager.clone()), contracts, clock, log)
+    LayeredDeployer::new(manager, contracts, clock, log)
 }
 
 async fn next(events: &mut BoxStream<'static, DeployerEvent>) -> DeployerEvent {
@@ -455,4 +459,26 @@ async fn the_contracts_environment_is_merged_and_what_it_reserves_is_refused() {
     for name in ["NAME", "ROOT", "DOOR"] {
         assert!(error.message().contains(name), "{error}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_handle_lets_go_of_the_manager() {
+    let manager = Arc::new(InstantManager::new());
+    let held = Arc::downgrade(&manager);
+    let puppets = Puppets::default();
+    let deployer = deployer_on(manager, &puppets);
+    let mut events = deployer.watch();
+    deployer
+        .deploy(Deploy::new(revision(), 2, Monotonic::ZERO))
+        .await
+        .expect("it is as the test set it up");
+    ready(&mut events).await;
+    ready(&mut events).await;
+    let second = deployer.clone();
+    drop(deployer);
+    assert!(held.upgrade().is_some(), "a handle is left");
+    drop(second);
+    assert!(held.upgrade().is_none(), "something else holds the manager");
+    let end = tokio::time::timeout(WAIT, events.next()).await;
+    assert!(end.expect("in time").is_none(), "the watch ends");
 }

@@ -1,6 +1,8 @@
 //! [`LayeredDeployer`]: delegates the doing to a resource manager, and connects contracts to the
 //! sandboxes that it reports.
 
+mod life;
+
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,9 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use faas_core::explain::{DecisionClass, DecisionLog, Reason};
-use faas_core::{
-    Clock, Component, Description, Error, Phase, Result, SandboxId, Timeline, WorkloadId,
-};
+use faas_core::{Clock, Component, Description, Error, Result, SandboxId, Timeline, WorkloadId};
 use faas_resource::ResourceManager;
 use faas_resource::workload::{Replica, ScaleRequest, WorkloadEvent};
 use futures::StreamExt;
@@ -20,7 +20,6 @@ use tokio::task::{AbortHandle, JoinHandle};
 
 use super::plan::{self, Contracts, instance_id, sandbox_id};
 use super::{Deploy, DeployerEvent, FunctionDeployer, Plan};
-use crate::contract::Connect;
 use crate::instance::FunctionInstance;
 use crate::registry::FunctionRevision;
 
@@ -36,18 +35,31 @@ const READY: Reason = Reason::new(
 );
 const ENDED: Reason = Reason::new("instance.ended", "its sandbox {phase}");
 const RETIRED: Reason = Reason::new("instance.retired", "it was no longer wanted");
-const QUARANTINED: Reason = Reason::new("instance.failed", "it is replaced: {why}");
-const UNCONNECTED: Reason = Reason::new(
-    "instance.unconnected",
-    "its sandbox does not speak the contract: {error}",
-)
-.helped_by("read the function's log");
-
 /// The default deployer, over any [`ResourceManager`].
+///
+/// Clones are the same deployer. With the last of them its tasks end, and it lets go of the
+/// manager and of every instance.
 #[derive(Clone)]
 pub struct LayeredDeployer {
     shared: Arc<Shared>,
-    _pump: Arc<AbortOnDrop>,
+    _owner: Arc<Owner>,
+}
+
+/// What all handles hold, and no task of the deployer does.
+struct Owner {
+    shared: Arc<Shared>,
+    _pump: AbortOnDrop,
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        let mut state = self.shared.state();
+        state.closed = true;
+        let instances = std::mem::take(&mut state.instances);
+        drop(state);
+        // Without the lock: what a task holds is dropped with it.
+        drop(instances);
+    }
 }
 
 struct Shared {
@@ -63,6 +75,8 @@ struct Shared {
 struct State {
     workloads: HashMap<WorkloadId, Deployed>,
     instances: HashMap<SandboxId, Tracked>,
+    /// Whether the last handle is gone: no task may begin any more.
+    closed: bool,
 }
 
 struct Deployed {
@@ -120,9 +134,13 @@ impl LayeredDeployer {
         });
         let watch = shared.manager.watch();
         let pump = tokio::spawn(pump(Arc::downgrade(&shared), watch));
+        let owner = Owner {
+            shared: shared.clone(),
+            _pump: pump.into(),
+        };
         Self {
             shared,
-            _pump: Arc::new(pump.into()),
+            _owner: Arc::new(owner),
         }
     }
 }
@@ -162,62 +180,19 @@ impl Shared {
         let Some(deployed) = state.workloads.get(&workload) else {
             return;
         };
+        if state.closed {
+            return;
+        }
         let revision = deployed.revision.clone();
         if let Entry::Vacant(vacant) = state.instances.entry(replica.sandbox) {
-            let task = tokio::spawn(self.clone().serve(revision.clone(), workload, replica));
+            let life = life::live(Arc::downgrade(self), revision.clone(), workload, replica);
+            let task = tokio::spawn(life);
             vacant.insert(Tracked {
                 revision,
                 reported: false,
                 task: task.into(),
             });
         }
-    }
-
-    /// The life of one instance: connect, report, and replace it when it fails.
-    async fn serve(
-        self: Arc<Self>,
-        revision: Arc<FunctionRevision>,
-        workload: WorkloadId,
-        replica: Replica,
-    ) {
-        let sandbox = replica.sandbox;
-        let started = self.clock.now();
-        let reason = match self.connect(&revision, &replica).await {
-            Ok(instance) => {
-                let mut timeline = Timeline::default();
-                timeline[Phase::Place] = replica.times.place;
-                timeline[Phase::Prepare] = replica.times.prepare;
-                timeline[Phase::Start] = replica.times.start;
-                timeline[Phase::Connect] = self.clock.now().since(started);
-                let failed = instance.failed();
-                self.report(&revision, &replica, instance, timeline);
-                QUARANTINED.with("why", failed.await)
-            }
-            Err(error) => {
-                self.waiting(workload, error.clone());
-                let pause = self.backoff(workload);
-                self.clock.sleep_until(self.clock.now() + pause).await;
-                UNCONNECTED.with("error", error.to_string())
-            }
-        };
-        self.replace(workload, sandbox).await;
-        // Last, for it ends this very task.
-        self.gone(sandbox, reason);
-    }
-
-    async fn connect(
-        &self,
-        revision: &Arc<FunctionRevision>,
-        replica: &Replica,
-    ) -> Result<Arc<dyn FunctionInstance>> {
-        let contract = plan::contract(revision, &self.contracts)?;
-        let Some(endpoint) = replica.endpoint.clone() else {
-            let message = format!("sandbox {} is ready without an endpoint", replica.sandbox);
-            return Err(Error::unavailable("connect", message));
-        };
-        let instance = instance_id(replica.sandbox);
-        let connect = Connect::new(replica.sandbox, instance, endpoint, revision.clone());
-        contract.connect(connect).await
     }
 
     fn report(

@@ -1,0 +1,173 @@
+//! The function layer over a real resource layer, whose node runs handlers of this process.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use faas_core::{
+    Clock, ErrorKind, FunctionError, HandlerName, IdSource, Invocation, NodeName, Payload,
+    Response, RuntimeName, TokioClock,
+};
+use faas_function::FunctionLayer;
+use faas_function::registry::FunctionConfig;
+use faas_memory::{Handlers, MemoryNode};
+use faas_resource::layer::ResourceLayer;
+use faas_resource::scheduler::FilterScore;
+use faas_resource::{Executable, NodeAgent};
+use faas_runtimes::InProcess;
+use futures::StreamExt;
+use tokio::sync::Semaphore;
+
+/// How long a test waits for what must happen.
+const PATIENCE: Duration = Duration::from_secs(3600);
+
+struct World {
+    node: Arc<MemoryNode>,
+    resources: ResourceLayer,
+    functions: FunctionLayer,
+    handlers: Handlers,
+    ids: IdSource,
+}
+
+fn runtime() -> RuntimeName {
+    RuntimeName::new("handler").expect("a name")
+}
+
+impl World {
+    async fn new() -> Self {
+        let clock: Arc<dyn Clock> = Arc::new(TokioClock::for_paused_time());
+        let handlers = Handlers::new();
+        let name = NodeName::new("memory").expect("a name");
+        let node = Arc::new(MemoryNode::new(name, Arc::new(handlers.clone())));
+        let resources = ResourceLayer::builder()
+            .clock(clock.clone())
+            .agent(node.clone())
+            .scheduler(FilterScore::default())
+            .build();
+        let resources = resources.await.expect("a resource layer");
+        let contract = InProcess::new(Arc::new(handlers.clone()), clock.clone());
+        let functions = FunctionLayer::builder()
+            .clock(clock.clone())
+            .resources(resources.manager().clone())
+            .contract(runtime(), Arc::new(contract))
+            .build();
+        let functions = functions.await.expect("a function layer");
+        Self {
+            node,
+            resources,
+            functions,
+            handlers,
+            ids: IdSource::new(clock, 1),
+        }
+    }
+
+    /// A function that doubles a number, each time it is let.
+    async fn deploy(&self, gate: Arc<Semaphore>) {
+        let name = HandlerName::new("double").expect("a name");
+        self.handlers
+            .register_json(name.clone(), move |number: u64| {
+                let gate = gate.clone();
+                async move {
+                    if let Ok(let_go) = gate.acquire().await {
+                        let_go.forget();
+                    }
+                    Ok::<_, FunctionError>(number * 2)
+                }
+            });
+        let config = FunctionConfig::new(runtime(), Executable::Handler(name));
+        let function = "double".parse().expect("a function");
+        let deployed = self.functions.deploy(function, config).await;
+        deployed.expect("deployed");
+    }
+
+    fn call(&self, number: u64) -> Invocation {
+        let function = "double".parse().expect("a function");
+        let payload = Payload::json(&number).expect("a number");
+        Invocation::new(self.ids.next(), function, payload)
+    }
+
+    async fn run(&self, number: u64) -> u64 {
+        let response = self.functions.invoker().invoke(self.call(number)).await;
+        answer(response.expect("it runs")).await
+    }
+}
+
+async fn answer(response: Response) -> u64 {
+    let done = response.collect(100).await.expect("a body");
+    let answer = done.into_result().expect("a success");
+    answer.to_json().expect("a number")
+}
+
+#[tokio::test(start_paused = true)]
+async fn layers_that_are_dropped_keep_no_node() {
+    let world = World::new().await;
+    world.deploy(Arc::new(Semaphore::new(1))).await;
+    assert_eq!(world.run(21).await, 42);
+    let mut events = world.node.watch();
+    drop(world);
+    // The events of a node end with the node.
+    let ended = async { while events.next().await.is_some() {} };
+    tokio::time::timeout(PATIENCE, ended)
+        .await
+        .expect("nothing keeps the node");
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_waits_for_what_runs_and_refuses_what_comes() {
+    let world = World::new().await;
+    let gate = Arc::new(Semaphore::new(0));
+    world.deploy(gate.clone()).await;
+    let running = {
+        let (invoker, call) = (world.functions.invoker(), world.call(21));
+        tokio::spawn(async move { invoker.invoke(call).await })
+    };
+    let mut demand = world.functions.router().demand();
+    while demand.next().await.expect("it lasts").1.running == 0 {}
+    let mut shutdown = Box::pin(world.functions.shutdown(Duration::from_secs(60)));
+    assert!(futures::poll!(&mut shutdown).is_pending(), "one runs");
+    let refused = world.functions.invoker().invoke(world.call(1)).await;
+    let error = refused.expect_err("it shuts down");
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    gate.add_permits(1);
+    let response = running.await.expect("no panic").expect("it runs");
+    assert_eq!(answer(response).await, 42);
+    shutdown.await.expect("nothing is left");
+}
+
+#[tokio::test(start_paused = true)]
+async fn shutdown_says_what_did_not_end() {
+    let world = World::new().await;
+    world.deploy(Arc::new(Semaphore::new(0))).await;
+    let (invoker, call) = (world.functions.invoker(), world.call(21));
+    let running = tokio::spawn(async move { invoker.invoke(call).await });
+    let mut demand = world.functions.router().demand();
+    while demand.next().await.expect("it lasts").1.running == 0 {}
+    let error = world.functions.shutdown(Duration::from_secs(1)).await;
+    let error = error.expect_err("one runs for ever");
+    assert_eq!(error.kind(), ErrorKind::DeadlineExceeded);
+    assert!(
+        error
+            .message()
+            .contains("default/double@1 (0 waited, 1 run)"),
+        "{error}"
+    );
+    running.abort();
+    world
+        .resources
+        .shutdown(Duration::from_secs(1))
+        .await
+        .expect("it ends");
+}
+
+#[tokio::test]
+async fn faults_are_told_without_building() {
+    let builder = FunctionLayer::builder();
+    assert_eq!(builder.faults().len(), 2, "{:?}", builder.faults());
+    let builder = builder.resources_follow();
+    let faults = builder.faults();
+    assert_eq!(
+        faults,
+        ["there is no contract: call `contract` for each runtime"]
+    );
+    let error = builder.build().await.expect_err("faulty");
+    assert!(error.message().contains(&faults[0]), "{error}");
+}
