@@ -165,7 +165,6 @@ pub struct FunctionLayerBuilder {
     clock: Option<Arc<dyn Clock>>,
     decisions: Option<DecisionLog>,
     seed: u64,
-    resources_follow: bool,
 }
 
 impl fmt::Debug for FunctionLayerBuilder {
@@ -223,27 +222,15 @@ impl FunctionLayerBuilder {
         Self { seed, ..self }
     }
 
-    /// Says that [`resources`](Self::resources) will be called before [`build`](Self::build): until
-    /// then [`faults`](Self::faults) does not count its absence.
+    /// What is wrong with it, one sentence a fault, so that who builds several layers can report
+    /// the faults of all together; empty if nothing is. A missing resource manager is not among
+    /// them: whoever holds the builder may be about to supply it. [`build`](Self::build) checks
+    /// that too.
     #[must_use]
-    pub fn resources_follow(self) -> Self {
-        Self {
-            resources_follow: true,
-            ..self
-        }
-    }
-
-    /// Every fault of the assembly as it stands, without building it: what [`build`](Self::build)
-    /// would refuse. An application of several layers can report the faults of all of them at once.
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
-        if self.deployer.is_none() {
-            if self.resources.is_none() && !self.resources_follow {
-                faults.push("there is no resource manager: call `resources`".to_owned());
-            }
-            if self.contracts.is_empty() {
-                faults.push("there is no contract: call `contract` for each runtime".to_owned());
-            }
+        if self.deployer.is_none() && self.contracts.is_empty() {
+            faults.push("there is no contract: call `contract` for each runtime".to_owned());
         }
         let twice = |runtime| format!("runtime {runtime} has two contracts");
         faults.extend(self.twice.iter().map(twice));
@@ -258,7 +245,11 @@ impl FunctionLayerBuilder {
     /// `InvalidArgument` with every fault of the assembly; those of the registry.
     pub async fn build(self) -> Result<FunctionLayer> {
         const OPERATION: &str = "build function layer";
-        Error::check(OPERATION, self.faults())?;
+        let mut faults = self.faults();
+        if self.deployer.is_none() && self.resources.is_none() {
+            faults.push("there is no resource manager: call `resources`".to_owned());
+        }
+        Error::check(OPERATION, faults)?;
         let clock = self.clock.unwrap_or_else(|| Arc::new(TokioClock::new()));
         let fresh = || DecisionLog::new(clock.clone(), IdSource::random(clock.clone()));
         let decisions = self.decisions.unwrap_or_else(fresh);
