@@ -1,6 +1,7 @@
 //! [`Program`]: what a workflow *is*, whatever language it was written in.
 
 mod erased;
+pub mod target;
 
 use std::any::Any;
 use std::fmt;
@@ -8,14 +9,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use faas_core::{ErrorKind, FunctionError, FunctionRef, Name, Result, Retry};
+use faas_core::{ErrorKind, ExecutionId, FunctionError, FunctionRef, Name, Result, Retry};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::execution_store::ExecutionName;
 use crate::history::HistoryRecord;
+use crate::registry::WorkflowRef;
 
 pub use erased::{Erased, TypedProgram};
+pub use target::{Completion, ResourceName, TaskTarget, TaskToken};
 
 /// What flows through a workflow: JSON, shared, so that passing it on copies nothing.
 pub type Data = Arc<Value>;
@@ -174,6 +178,25 @@ pub struct ProgramEvent {
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum EventKind {
+    /// A worker took a task whose [`Completion`] is `Worker`.
+    TaskStarted {
+        /// Which one.
+        task: TaskNumber,
+        /// The worker's name, if it said so.
+        worker: Option<String>,
+    },
+    /// A resource took a task that is over later: its [`Completion`] is `Job` or `Callback`.
+    TaskSubmitted {
+        /// Which one.
+        task: TaskNumber,
+        /// The receipt.
+        output: Data,
+    },
+    /// Whoever has a task's token says that it still works on it.
+    TaskHeartbeat {
+        /// Which one.
+        task: TaskNumber,
+    },
     /// A task that the program asked for ended.
     TaskEnded {
         /// Which one.
@@ -192,6 +215,9 @@ pub enum EventKind {
     CancelRequested {
         /// Why.
         cause: String,
+        /// The name of the error, if there was one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
     },
     /// The engine cannot go on with it: what it made breaks a limit of the platform.
     Aborted(TaskError),
@@ -225,31 +251,33 @@ pub struct Beginning {
     pub at: Timestamp,
     /// Random bits, drawn once and recorded.
     pub entropy: u64,
-    /// The execution's name.
-    pub name: crate::execution_store::ExecutionName,
+    /// Which execution begins.
+    pub execution: ExecutionIdentity,
     /// What the execution is given.
     pub input: Data,
 }
 
+/// Which execution a program runs in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ExecutionIdentity {
+    /// Its id.
+    pub id: ExecutionId,
+    /// Its name.
+    pub name: ExecutionName,
+    /// Of which workflow.
+    pub workflow: WorkflowRef,
+}
+
 impl Beginning {
     /// A beginning.
-    pub fn new(at: Timestamp, entropy: u64, name: crate::ExecutionName, input: Data) -> Self {
+    pub fn new(at: Timestamp, entropy: u64, execution: ExecutionIdentity, input: Data) -> Self {
         Self {
             at,
             entropy,
-            name,
+            execution,
             input,
         }
     }
-}
-
-/// Who runs a task.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum TaskTarget {
-    /// A function, through the engine's [`Invoker`](faas_core::Invoker).
-    Function(FunctionRef),
 }
 
 /// A task that may run now: all it depends on is there.
@@ -269,6 +297,9 @@ pub struct TaskRequest {
     pub input: Data,
     /// How long it may take, counted from its start.
     pub timeout: Option<Duration>,
+    /// What whoever ends it from outside must show, if its [`Completion`] allows that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<TaskToken>,
 }
 
 impl TaskRequest {
@@ -279,13 +310,19 @@ impl TaskRequest {
         function: FunctionRef,
         input: Data,
     ) -> Self {
+        Self::of(task, label, TaskTarget::Function(function), input)
+    }
+
+    /// The first attempt of a call of `target`.
+    pub fn of(task: TaskNumber, label: impl Into<String>, target: TaskTarget, input: Data) -> Self {
         Self {
             task,
             call: task,
             label: label.into(),
-            target: TaskTarget::Function(function),
+            target,
             input,
             timeout: None,
+            token: None,
         }
     }
 }
@@ -299,6 +336,8 @@ pub enum Ending {
     Succeeded(Data),
     /// With this error.
     Failed(TaskError),
+    /// Because it took longer than its definition allows.
+    TimedOut(TaskError),
     /// Because somebody wanted it to, for this cause.
     Cancelled(String),
 }

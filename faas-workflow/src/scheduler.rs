@@ -15,6 +15,8 @@ use faas_core::{
 
 use serde::{Deserialize, Serialize};
 
+use crate::program::TaskTarget;
+
 pub use eager::Eager;
 
 /// A seeded source of randomness (SplitMix64, Steele et al., OOPSLA 2014): the same seed gives the
@@ -71,7 +73,7 @@ pub struct ReadyTask {
     /// Which step of it.
     pub label: String,
     /// What it calls.
-    pub function: FunctionRef,
+    pub target: TaskTarget,
     /// Since when it may run.
     pub since: Monotonic,
 }

@@ -81,11 +81,15 @@ impl<'a> Turn<'a> {
             EventKind::Signalled(signal) => {
                 self.record("SignalReceived", json!({ "signal": signal.name }));
             }
-            EventKind::CancelRequested { cause } => {
+            EventKind::CancelRequested { cause, .. } => {
                 self.record("ExecutionCancelled", json!({ "cause": cause }));
                 self.end(Ending::Cancelled(cause));
             }
             EventKind::Aborted(error) => self.fail(error),
+            // Its tasks are functions: they end, and that is all.
+            EventKind::TaskStarted { .. }
+            | EventKind::TaskSubmitted { .. }
+            | EventKind::TaskHeartbeat { .. } => {}
         }
     }
 

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 
 use crate::execution_store::model::EngineEvent;
 use crate::execution_store::{Append, Epoch};
-use crate::program::{TaskNumber, TaskRequest, TaskTarget};
+use crate::program::{TaskNumber, TaskRequest};
 use crate::scheduler::{
     Prewarm, Random, ReadyTask, SchedulerChange, SchedulerContext, WorkflowScheduler,
 };
@@ -392,7 +392,6 @@ fn ready_task(
     request: &TaskRequest,
     now: Monotonic,
 ) -> ReadyTask {
-    let TaskTarget::Function(function) = &request.target;
     let workflow = &core.head().workflow;
     ReadyTask {
         id,
@@ -400,7 +399,7 @@ fn ready_task(
         namespace: workflow.namespace.clone(),
         workflow: workflow.name.clone(),
         label: request.label.clone(),
-        function: function.clone(),
+        target: request.target.clone(),
         since: now,
     }
 }

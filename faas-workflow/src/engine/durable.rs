@@ -23,7 +23,7 @@ use crate::execution_store::{
     WorkflowExecutionStore,
 };
 use crate::history::{HistoryPage, HistoryQuery};
-use crate::program::{Beginning, Data, DefinitionDigest, EventKind, Signal};
+use crate::program::{Beginning, Data, DefinitionDigest, EventKind, ExecutionIdentity, Signal};
 use crate::registry::WorkflowRegistry;
 use crate::scheduler::{Random, WorkflowScheduler};
 use live::{Live, Message};
@@ -267,7 +267,12 @@ impl Shared {
         (head.started, head.updated) = (now, now);
         head.digest = compiled.program.digest();
         head.input = digest(&request.input);
-        let beginning = Beginning::new(now, 0, request.name.clone(), request.input.clone());
+        let execution = ExecutionIdentity {
+            id,
+            name: request.name.clone(),
+            workflow: head.workflow.clone(),
+        };
+        let beginning = Beginning::new(now, 0, execution, request.input.clone());
         self.ask(|reply| Message::Start {
             head: Box::new(head),
             program: compiled.program.clone(),
@@ -328,7 +333,7 @@ impl WorkflowEngine for DurableEngine {
         let cause = cause.to_owned();
         match self
             .shared
-            .tell(execution, EventKind::CancelRequested { cause })
+            .tell(execution, EventKind::CancelRequested { cause, error: None })
             .await
         {
             Err(error) if error.kind() == ErrorKind::Conflict => Ok(()),

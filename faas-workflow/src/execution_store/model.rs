@@ -76,6 +76,8 @@ pub enum ExecutionStatus {
     Succeeded,
     /// It ended with an error.
     Failed,
+    /// It took longer than its definition allows.
+    TimedOut,
     /// Somebody ended it.
     Cancelled,
 }
@@ -87,6 +89,7 @@ impl ExecutionStatus {
             Self::Running => "running",
             Self::Succeeded => "succeeded",
             Self::Failed => "failed",
+            Self::TimedOut => "timedout",
             Self::Cancelled => "cancelled",
         }
     }
@@ -103,6 +106,7 @@ impl From<Option<&Ending>> for ExecutionStatus {
             None => Self::Running,
             Some(Ending::Succeeded(_)) => Self::Succeeded,
             Some(Ending::Failed(_)) => Self::Failed,
+            Some(Ending::TimedOut(_)) => Self::TimedOut,
             Some(Ending::Cancelled(_)) => Self::Cancelled,
         }
     }

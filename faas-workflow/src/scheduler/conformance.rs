@@ -7,6 +7,7 @@ use std::time::Duration;
 use faas_core::{ExecutionId, FunctionRef, Monotonic, Name, Namespace, TaskId, WorkflowName};
 
 use super::{Random, ReadyTask, Schedule, SchedulerChange, SchedulerContext, WorkflowScheduler};
+use crate::program::TaskTarget;
 
 /// Makes a fresh policy.
 pub type Factory<'a> = &'a dyn Fn() -> Box<dyn WorkflowScheduler>;
@@ -43,7 +44,10 @@ fn task(number: u128) -> ReadyTask {
         namespace: Namespace::default(),
         workflow: WorkflowName::new("w").expect("a name"),
         label: format!("step-{}", number % 5),
-        function: FunctionRef::latest(Namespace::default(), Name::new("f").expect("a name")),
+        target: TaskTarget::Function(FunctionRef::latest(
+            Namespace::default(),
+            Name::new("f").expect("a name"),
+        )),
         since: Monotonic::ZERO,
     }
 }

@@ -9,7 +9,9 @@ use faas_workflow::builder::{Expression as E, RetryRule, WorkflowBuilder};
 use faas_workflow::engine::core::{EngineCore, ExecutionCore, Moment};
 use faas_workflow::execution_store::model::EngineEvent;
 use faas_workflow::execution_store::{Epoch, StoredExecution};
-use faas_workflow::program::{Beginning, EventKind, Program, ProgramEvent, TaskRequest};
+use faas_workflow::program::{
+    Beginning, EventKind, ExecutionIdentity, Program, ProgramEvent, TaskRequest,
+};
 use faas_workflow::scheduler::Random;
 use faas_workflow::{Definition, Eager, Ending, ExecutionHead, Language, RustBuilder, TaskError};
 use jiff::Timestamp;
@@ -61,7 +63,12 @@ impl Drive {
         let mut head = ExecutionHead::new(id, name, "w".parse().unwrap(), Epoch(1));
         head.digest = program.digest();
         let now = Timestamp::UNIX_EPOCH;
-        let beginning = Beginning::new(now, 0, "one".try_into().unwrap(), Arc::new(json!(null)));
+        let identity = ExecutionIdentity {
+            id: head.id,
+            name: head.name.clone(),
+            workflow: head.workflow.clone(),
+        };
+        let beginning = Beginning::new(now, 0, identity, Arc::new(json!(null)));
         let execution = ExecutionCore::begin(head.clone(), program.clone(), beginning).unwrap();
         let mut drive = Self {
             core,

@@ -217,7 +217,10 @@ impl ExecutionCore {
 
     fn expects(&self, event: &ProgramEvent) -> bool {
         let waited_for = match &event.kind {
-            EventKind::TaskEnded { task, .. } => self.is_running(*task),
+            EventKind::TaskEnded { task, .. }
+            | EventKind::TaskStarted { task, .. }
+            | EventKind::TaskSubmitted { task, .. }
+            | EventKind::TaskHeartbeat { task } => self.is_running(*task),
             EventKind::TimerFired { timer } => self.tasks.timers.contains_key(timer),
             _ => true,
         };

@@ -26,7 +26,8 @@ use crate::execution_store::{
     Epoch, ExecutionHead, StoredExecution, TransitionNumber, WorkflowExecutionStore,
 };
 use crate::program::{
-    Beginning, Data, Ending, EventKind, Program, ProgramEvent, TaskError, TaskNumber, TaskTarget,
+    Beginning, Data, Ending, EventKind, Program, ProgramEvent, TaskError, TaskNumber, TaskRetry,
+    TaskTarget,
 };
 
 /// How many requests one turn takes at most.

@@ -49,7 +49,14 @@ impl Live {
         };
         self.decisions
             .record(DecisionClass::Task, subjects, None, reasons);
-        let TaskTarget::Function(function) = launch.request.target;
+        let TaskTarget::Function(function) = launch.request.target else {
+            let target = launch.request.target;
+            let message = format!("this engine runs functions, and {target} is none");
+            let error =
+                TaskError::new("Platform.Unsupported", message).with_retry(TaskRetry::Never);
+            let result = Err(error);
+            return self.event(id, EventKind::TaskEnded { task, result });
+        };
         let payload = match Payload::json(&*launch.request.input) {
             Ok(payload) => payload,
             Err(error) => {
