@@ -24,7 +24,7 @@ use crate::config::ProcessNodeBuilder;
 use crate::error;
 use crate::sandbox::{self, Started};
 use crate::table::Shared;
-use crate::watchdog::{self, Watchdog};
+use crate::watchdog;
 
 /// A node whose sandboxes are child processes of this process; for trusted code.
 ///
@@ -46,7 +46,7 @@ impl ProcessNode {
         ProcessNodeBuilder::new(name, root, source)
     }
 
-    pub(crate) fn new(config: ProcessNodeBuilder, watchdog: Watchdog, lock: File) -> Self {
+    pub(crate) fn new(config: ProcessNodeBuilder, lock: File) -> Self {
         let mut info = NodeInfo::new(
             config.name.clone(),
             config.capacity.clone(),
@@ -62,7 +62,7 @@ impl ProcessNode {
         ]
         .into();
         Self {
-            shared: Arc::new(Shared::new(info, config, watchdog)),
+            shared: Arc::new(Shared::new(info, config)),
             _lock: lock,
         }
     }
@@ -86,10 +86,12 @@ impl ProcessNode {
 impl Drop for ProcessNode {
     fn drop(&mut self) {
         // First, so that what is being started now cannot be registered any more.
-        self.shared.watchdog.close();
+        let started = self.shared.watchdog.close();
         self.shared.kill_all();
         let sandboxes = self.shared.sandboxes();
-        watchdog::sweep(&sandboxes);
+        if started {
+            watchdog::sweep(&sandboxes);
+        }
         // What cannot be removed now is removed when a node starts at this root.
         let _ = std::fs::remove_dir_all(sandboxes);
     }

@@ -8,14 +8,18 @@ use std::sync::Arc;
 
 use faas_core::{ByteSize, Clock, Error, Millicpu, Name, NodeName, Resources, Result, TokioClock};
 use faas_resource::CodeSource;
+use tempfile::TempDir;
 
 use crate::agent::ProcessNode;
 use crate::error;
 use crate::logs::Bounds;
-use crate::watchdog::{self, Watchdog};
+use crate::watchdog;
 
 /// The longest root, in bytes: a socket's path below it must fit the 108 bytes of unix(7).
 const LONGEST_ROOT: usize = 50;
+
+/// The file of a root that its node has locked; it stays when the node goes.
+const LOCK: &str = "lock";
 
 /// Sets up a [`ProcessNode`].
 #[derive(Clone)]
@@ -23,6 +27,8 @@ const LONGEST_ROOT: usize = 50;
 pub struct ProcessNodeBuilder {
     pub(crate) name: NodeName,
     pub(crate) root: PathBuf,
+    /// Removed with the node.
+    pub(crate) temporary: Option<Arc<TempDir>>,
     pub(crate) source: Arc<dyn CodeSource>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) capacity: Resources,
@@ -50,6 +56,7 @@ impl ProcessNodeBuilder {
         Self {
             name,
             root: root.into(),
+            temporary: None,
             source,
             clock: Arc::new(TokioClock::new()),
             capacity: Resources::new(Millicpu::cores(4), ByteSize::gib(4)),
@@ -61,6 +68,20 @@ impl ProcessNodeBuilder {
             },
             code_cache: ByteSize::gib(1),
         }
+    }
+
+    /// As [`new`](Self::new), at a root of its own among the system's temporary files, which is
+    /// removed with the node.
+    ///
+    /// # Errors
+    /// `Unavailable` if the directory cannot be made.
+    pub fn temporary(name: NodeName, source: Arc<dyn CodeSource>) -> Result<Self> {
+        let place = temporary_place(std::env::temp_dir());
+        let made = tempfile::Builder::new().prefix("faas-").tempdir_in(&place);
+        let made = made.map_err(|e| error::file("make temporary root", &place, e))?;
+        let mut builder = Self::new(name, made.path(), source);
+        builder.temporary = Some(Arc::new(made));
+        Ok(builder)
     }
 
     /// The clock by which graces end and lines are dated.
@@ -120,33 +141,46 @@ impl ProcessNodeBuilder {
         Error::check("build process node", faults)
     }
 
-    /// Starts the node: takes its root, kills what an earlier node left there, starts the watchdog.
+    /// Starts the node: takes its root, and kills what an earlier node left there.
     ///
     /// # Errors
     /// `InvalidArgument` with every fault; `Conflict` if another node has the root; `Unavailable`
-    /// if the root cannot be used or the watchdog not started.
+    /// if the root cannot be used.
     pub fn build(mut self) -> Result<ProcessNode> {
         self.check()?;
         let root = self.root.clone();
         let unusable = |error| error::file("build process node", &root, error);
         fs::create_dir_all(&root).map_err(unusable)?;
         self.root = root.canonicalize().map_err(unusable)?;
+        // Where no node was before, there is nothing to look for in all of /proc.
+        let before = self.root.join(LOCK).exists();
         let lock = lock(&self.root)?;
-        let killed = watchdog::sweep(&self.root.join("sandboxes"));
-        if killed > 0 {
-            tracing::warn!(killed, root = %self.root.display(), "killed what an earlier node left");
+        if before {
+            let killed = watchdog::sweep(&self.root.join("sandboxes"));
+            if killed > 0 {
+                tracing::warn!(killed, root = %root.display(), "killed what an earlier node left");
+            }
         }
         for directory in ["sandboxes", "code"] {
             renew(&self.root.join(directory)).map_err(unusable)?;
         }
-        let watchdog = Watchdog::start().map_err(unusable)?;
-        Ok(ProcessNode::new(self, watchdog, lock))
+        Ok(ProcessNode::new(self, lock))
+    }
+}
+
+/// Where temporary files go, unless that is too deep for the sockets below it.
+fn temporary_place(usual: PathBuf) -> PathBuf {
+    /// `/faas-` and tempfile's six letters.
+    const OWN: usize = 12;
+    match usual.as_os_str().len() + OWN > LONGEST_ROOT {
+        true => PathBuf::from("/tmp"),
+        false => usual,
     }
 }
 
 /// Held until the node is dropped or dies.
 fn lock(root: &Path) -> Result<File> {
-    let path = root.join("lock");
+    let path = root.join(LOCK);
     let file = File::create(&path).map_err(|e| error::file("build process node", &path, e))?;
     file.try_lock().map_err(|error| {
         let message = format!("{}: another node has this root: {error}", root.display());

@@ -50,13 +50,13 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(info: NodeInfo, config: ProcessNodeBuilder, watchdog: Watchdog) -> Self {
+    pub(crate) fn new(info: NodeInfo, config: ProcessNodeBuilder) -> Self {
         let directory = config.root.join("code");
         Self {
             info,
             code: CodeCache::new(directory, config.code_cache, config.source.clone()),
             config,
-            watchdog,
+            watchdog: Watchdog::default(),
             entries: Mutex::default(),
             events: broadcast::Sender::new(EVENTS),
         }

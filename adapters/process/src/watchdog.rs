@@ -32,25 +32,19 @@ done
 for group in $groups; do kill -9 "-$group"; done
 "#;
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
-    /// `None` once closed.
+    /// `None` until the first group, for a node that starts nothing needs none, and once closed.
     shell: Option<Child>,
+    closed: bool,
     groups: BTreeSet<i32>,
 }
 
 /// Kills the registered process groups when it is closed, or when this process dies.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Watchdog(Mutex<State>);
 
 impl Watchdog {
-    pub(crate) fn start() -> IoResult<Self> {
-        Ok(Self(Mutex::new(State {
-            shell: Some(spawn()?),
-            groups: BTreeSet::new(),
-        })))
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -58,9 +52,12 @@ impl Watchdog {
     /// Registers a group.
     pub(crate) fn add(&self, group: Pid) -> IoResult<()> {
         let mut state = self.lock();
+        if state.closed {
+            return Err(IoError::other("the node is closed"));
+        }
         let group = group.as_raw_nonzero().get();
         state.groups.insert(group);
-        if state.tell("add", group).is_ok() {
+        if state.shell.is_some() && state.tell("add", group).is_ok() {
             return Ok(());
         }
         let restarted = state.restart();
@@ -79,12 +76,19 @@ impl Watchdog {
         let _ = state.tell("del", group);
     }
 
-    /// Has it kill all that is registered, and waits for that. Later `add`s fail.
-    pub(crate) fn close(&self) {
-        if let Some(mut shell) = self.lock().shell.take() {
-            // Closes the pipe first.
-            let _ = shell.wait();
-        }
+    /// Has it kill all that is registered, and waits for that. Later `add`s fail. Answers whether
+    /// there was ever anything to kill.
+    pub(crate) fn close(&self) -> bool {
+        let mut state = self.lock();
+        state.closed = true;
+        let shell = state.shell.take();
+        drop(state);
+        let Some(mut shell) = shell else {
+            return false;
+        };
+        // Closes the pipe first.
+        let _ = shell.wait();
+        true
     }
 }
 
@@ -99,18 +103,17 @@ impl State {
         let pipe = self.shell.as_mut().and_then(|shell| shell.stdin.as_mut());
         // One write, shorter than PIPE_BUF: whole or not at all.
         let line = format!("{verb} {group}\n");
-        pipe.ok_or_else(|| IoError::other("the node is closed"))?
+        pipe.ok_or_else(|| IoError::other("no watchdog runs"))?
             .write_all(line.as_bytes())
     }
 
-    /// Replaces a shell that somebody killed.
+    /// Starts the shell, or another in the place of one that somebody killed.
     fn restart(&mut self) -> IoResult<()> {
-        let Some(shell) = self.shell.as_mut() else {
-            return Err(IoError::other("the node is closed"));
-        };
-        tracing::warn!("the watchdog is gone; starting another");
-        let _ = shell.kill();
-        let _ = shell.wait();
+        if let Some(mut shell) = self.shell.take() {
+            tracing::warn!("the watchdog is gone; starting another");
+            let _ = shell.kill();
+            let _ = shell.wait();
+        }
         self.shell = Some(spawn()?);
         for group in self.groups.clone() {
             self.tell("add", group)?;

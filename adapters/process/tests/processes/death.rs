@@ -122,6 +122,8 @@ async fn a_killed_watchdog_is_replaced() {
             });
         pids.collect::<Vec<_>>()
     };
+    let first = fixture.script(1, "exec /bin/sleep 1000");
+    fixture.node.ensure(first).await.expect("with a watchdog");
     // Other tests of this binary have watchdogs too; all of them may go.
     for pid in children() {
         Command::new("/bin/sh")
@@ -130,7 +132,7 @@ async fn a_killed_watchdog_is_replaced() {
             .unwrap();
         until("the watchdog goes", || !runs(&pid)).await;
     }
-    let request = fixture.script(1, "echo $$; exec /bin/sleep 1000");
+    let request = fixture.script(2, "echo $$; exec /bin/sleep 1000");
     fixture
         .node
         .ensure(request.clone())

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::common::{Codes, Fixture, SOON, builder, exit, request, runs, until};
 use faas_core::{ByteSize, Digest, ErrorKind, SandboxId};
+use faas_process::ProcessNodeBuilder;
 use faas_resource::NodeAgent;
 use faas_resource::agent::{ExitCause, LogStream, SandboxPhase, SandboxState};
 use faas_resource::hook::{Reach, ReachKind};
@@ -294,4 +295,26 @@ fn all_faults_at_once() {
     let bad = builder("relative".as_ref(), &fixture).log_lines(0, ByteSize(0));
     let error = bad.build().unwrap_err();
     assert!(error.message().starts_with("3 faults"), "{error}");
+}
+
+#[tokio::test]
+async fn a_temporary_node_leaves_no_root() {
+    let codes = Arc::new(Codes::default());
+    let builder = ProcessNodeBuilder::temporary("one".parse().unwrap(), codes.clone()).unwrap();
+    let node = builder.build().unwrap();
+    let code = codes.add("#!/bin/sh\nexec sleep 1000");
+    let request = request(1, code, Packing::File, "main");
+    node.ensure(request.clone()).await.expect("it starts");
+    let mount = node.reach(request.id, ReachKind::Mount).await.unwrap();
+    let Some(Reach::Mount { host, .. }) = mount else {
+        panic!("{mount:?}")
+    };
+    assert!(host.exists());
+    drop(node);
+    let root = host.ancestors().find(|path| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        name.starts_with("faas-")
+    });
+    let root = root.expect("a root of its own").to_owned();
+    until("the root stays", || !root.exists()).await;
 }
