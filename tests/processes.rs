@@ -111,7 +111,10 @@ async fn a_child_process_serves_cold_and_warm_and_is_replaced_when_it_exits() {
     let error = within(platform.call::<_, String>("shout", "exit"))
         .await
         .expect_err("it exits");
-    assert!(matches!(error, CallError::Platform(_)), "{error}");
+    assert!(
+        matches!(&error, CallError::Function(e) if e.kind == FunctionError::EXIT && e.message.contains("code 7")),
+        "{error}"
+    );
     let again: String = within(platform.call("shout", "again"))
         .await
         .expect("a new child");

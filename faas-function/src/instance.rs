@@ -72,6 +72,10 @@ pub enum Health {
 /// - **cancel_by_drop**: dropping the invoke future or the response's body cancels the call.
 /// - **dead_is_classified**: an instance that dies fails its invocations with `Unavailable`,
 ///   `Retry::Safe` if the request was not delivered, else `Retry::Ambiguous`.
+/// - **exit_is_a_failure**: where it is known that what ran in the sandbox ended it (it exited, a
+///   signal or the want of memory killed it), an invocation that was delivered has the outcome
+///   `Function.Exit`, with the cause, instead: the platform did its part, and how far the function
+///   came is the function's to say.
 /// - **failed_resolves**: `failed` ends when the instance must be replaced, and not before.
 /// - **drain_waits**: `drain` ends when no invocation runs, or at its deadline; a draining instance
 ///   refuses new ones with `Unavailable` and `Retry::Safe`.

@@ -234,7 +234,7 @@ impl SandboxHook for NoHook {
     ) -> Result<()> {
         Ok(())
     }
-    async fn release(&self, _: SandboxId) {}
+    async fn release(&self, _: SandboxId, _: &faas_resource::agent::ExitCause) {}
 }
 
 fn revision() -> Arc<FunctionRevision> {

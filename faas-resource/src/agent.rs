@@ -104,6 +104,13 @@ pub enum ExitCauseKind {
     StartFailure,
 }
 
+impl ExitCause {
+    /// Whether what ran in the sandbox ended it, rather than we or the loss of its node.
+    pub const fn is_its_own(&self) -> bool {
+        matches!(self, Self::Code(_) | Self::Signal(_) | Self::OutOfMemory)
+    }
+}
+
 impl fmt::Display for ExitCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -11,6 +11,8 @@ use bytes::Bytes;
 use faas_core::{HookName, Result, SandboxId};
 use serde::{Deserialize, Serialize};
 
+use crate::agent::ExitCause;
+
 /// From where a sandbox can reach us, on one node and network.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -80,7 +82,7 @@ pub struct Prepared {
 /// ```text
 /// ResourceManager ── prepare(sandbox, reach) ──▶ hook     then NodeAgent::ensure(Running)
 ///        │                                         ▲
-///        └── release(sandbox) when it is gone      └── the contract's connect() meets it here
+///        └── release(sandbox, end) when it is gone └── the contract's connect() meets it here
 /// ```
 ///
 /// # Contract
@@ -105,8 +107,8 @@ pub trait SandboxHook: Send + Sync + 'static {
     /// Takes up a sandbox that an earlier life of this process prepared.
     async fn resume(&self, sandbox: SandboxId, reach: Option<Reach>, cookie: &Cookie)
     -> Result<()>;
-    /// Forgets a sandbox that is gone.
-    async fn release(&self, sandbox: SandboxId);
+    /// Forgets a sandbox that is gone; `end` is what its agent reported, `Stopped` if we ended it.
+    async fn release(&self, sandbox: SandboxId, end: &ExitCause);
 }
 
 /// The hooks that a resource manager offers, by name.

@@ -34,7 +34,7 @@ struct Cluster {
 
 /// Remembers what it was told.
 #[derive(Default)]
-struct Recorder(Mutex<Vec<(&'static str, SandboxId)>>);
+struct Recorder(Mutex<Vec<(&'static str, SandboxId)>>, Mutex<Vec<ExitCause>>);
 
 impl Recorder {
     fn note(&self, what: &'static str, sandbox: SandboxId) {
@@ -55,8 +55,9 @@ impl SandboxHook for Recorder {
         self.note("resume", sandbox);
         Ok(())
     }
-    async fn release(&self, sandbox: SandboxId) {
+    async fn release(&self, sandbox: SandboxId, end: &ExitCause) {
         self.note("release", sandbox);
+        self.1.lock().expect("a good test").push(end.clone());
     }
 }
 
@@ -182,6 +183,11 @@ async fn scales_up_and_down_and_removes() {
     let told = cluster.hook.0.lock().expect("a good test");
     let count = |what| told.iter().filter(|(told, _)| *told == what).count();
     assert_eq!((count("prepare"), count("release")), (3, 3));
+    let ends = cluster.hook.1.lock().expect("a good test");
+    assert!(
+        ends.iter().all(|end| *end == ExitCause::Stopped),
+        "{ends:?}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -212,6 +218,12 @@ async fn replaces_the_dead_and_backs_off() {
         "no back-off"
     );
     assert_eq!(cluster.running().await, 1);
+    let ends = cluster.hook.1.lock().expect("a good test");
+    assert_eq!(
+        *ends,
+        vec![ExitCause::Code(3); 4],
+        "its hook is told how each ended"
+    );
 }
 
 #[tokio::test(start_paused = true)]

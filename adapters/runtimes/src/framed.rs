@@ -7,6 +7,7 @@ pub mod codec;
 mod gate;
 pub mod guest;
 mod instance;
+mod session;
 mod wire;
 
 use std::collections::HashMap;
@@ -21,11 +22,14 @@ use faas_core::{Clock, Error, HookName, Result, SandboxId};
 use faas_function::contract::{Connect, Contract, SandboxEnvironment};
 use faas_function::instance::FunctionInstance;
 use faas_function::registry::FunctionRevision;
+use faas_resource::agent::ExitCause;
 use faas_resource::endpoint::{Address, Endpoint};
 use faas_resource::hook::{Cookie, Prepared, Reach, ReachKind, SandboxHook};
 use faas_resource::spec::ExecutableKind;
 
 use gate::Listener;
+
+use crate::sandbox_end::SandboxEnd;
 
 /// The variable that tells a guest where to connect to.
 pub const SOCKET: &str = "FAAS_SOCKET";
@@ -118,7 +122,9 @@ impl Contract for FramedSocket {
         let gate = gate.ok_or_else(|| {
             Error::unavailable("connect", format!("sandbox {sandbox} was not prepared"))
         })?;
-        gate.ready().await?;
+        gate.ready()
+            .await
+            .map_err(|ended| ended.undelivered(connect.instance))?;
         let clock = self.clock.clone();
         Ok(Arc::new(instance::Instance::new(
             gate, connect, clock, self.grace,
@@ -153,10 +159,10 @@ impl SandboxHook for FramedSocket {
         Err(Error::unsupported("resume sandbox", message))
     }
 
-    async fn release(&self, sandbox: SandboxId) {
+    async fn release(&self, sandbox: SandboxId, end: &ExitCause) {
         let listener = self.with(|listeners| listeners.remove(&sandbox));
         if let Some(listener) = listener {
-            listener.stop().await;
+            listener.stop(SandboxEnd::reported(end)).await;
         }
     }
 }

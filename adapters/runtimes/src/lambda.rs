@@ -19,12 +19,15 @@ use faas_core::{Clock, Error, HookName, Result, SandboxId};
 use faas_function::contract::{Connect, Contract, SandboxEnvironment};
 use faas_function::instance::FunctionInstance;
 use faas_function::registry::FunctionRevision;
+use faas_resource::agent::ExitCause;
 use faas_resource::endpoint::{Address, Endpoint};
 use faas_resource::hook::{Cookie, Prepared, Reach, ReachKind, SandboxHook};
 use faas_resource::spec::ExecutableKind;
 
 use api::Api;
 use server::Server;
+
+use crate::sandbox_end::SandboxEnd;
 
 /// The contract with runtimes and custom runtimes of AWS Lambda.
 ///
@@ -151,10 +154,10 @@ impl SandboxHook for LambdaRuntime {
         self.listen(sandbox, address).map(drop)
     }
 
-    async fn release(&self, sandbox: SandboxId) {
+    async fn release(&self, sandbox: SandboxId, end: &ExitCause) {
         let server = self.with_servers(|servers| servers.remove(&sandbox));
         if let Some(server) = server {
-            server.stop().await;
+            server.stop(&SandboxEnd::reported(end)).await;
         }
     }
 }

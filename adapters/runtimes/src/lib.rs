@@ -5,6 +5,7 @@ pub mod in_process;
 pub mod lambda;
 mod lifecycle;
 mod limit;
+mod sandbox_end;
 
 pub use framed::FramedSocket;
 pub use in_process::InProcess;

@@ -60,6 +60,11 @@ impl Limit {
         self.clock.sleep_until(self.timeout_at() + grace)
     }
 
+    /// Ends when so much time has passed from now on.
+    pub(crate) fn pause(&self, pause: Duration) -> BoxFuture<'static, ()> {
+        self.clock.sleep_until(self.clock.now() + pause)
+    }
+
     /// What it means that [`sleep`](Self::sleep) has ended: the function took too long, or whoever
     /// asked does not wait any longer.
     pub(crate) fn expired(&self) -> Result<FunctionError> {

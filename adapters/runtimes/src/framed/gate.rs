@@ -13,6 +13,7 @@ use tokio::task::{JoinHandle, JoinSet};
 use super::codec::{Frame, VERSION};
 use super::wire::Wire;
 use crate::lifecycle::{Busy, Lifecycle};
+use crate::sandbox_end::SandboxEnd;
 
 /// Connections of one sandbox that are idle or greet us, at most; more are closed.
 const CONNECTIONS: usize = 256;
@@ -30,7 +31,7 @@ pub(super) struct Owed {
 struct State {
     idle: VecDeque<Wire>,
     owed: VecDeque<Owed>,
-    ended: Option<String>,
+    ended: Option<SandboxEnd>,
     lifecycle: Option<Arc<Lifecycle>>,
 }
 
@@ -48,13 +49,16 @@ impl Gate {
     }
 
     /// Ends when a connection is idle; with `take`, it is the caller's.
-    async fn wait<T>(&self, mut take: impl FnMut(&mut VecDeque<Wire>) -> Option<T>) -> Result<T> {
+    async fn wait<T>(
+        &self,
+        mut take: impl FnMut(&mut VecDeque<Wire>) -> Option<T>,
+    ) -> Result<T, SandboxEnd> {
         loop {
             let change = self.change.notified();
             tokio::pin!(change);
             change.as_mut().enable();
             let found = self.with(|state| match &state.ended {
-                Some(why) => Some(Err(Error::unavailable("reach sandbox", why.clone()))),
+                Some(ended) => Some(Err(ended.clone())),
                 None => take(&mut state.idle).map(Ok),
             });
             match found {
@@ -64,12 +68,26 @@ impl Gate {
         }
     }
 
-    pub(super) async fn ready(&self) -> Result<()> {
+    /// Ends when a guest is there.
+    pub(super) async fn ready(&self) -> Result<(), SandboxEnd> {
         self.wait(|idle| (!idle.is_empty()).then_some(())).await
     }
 
-    pub(super) async fn take(&self) -> Result<Wire> {
-        self.wait(VecDeque::pop_front).await
+    /// A connection that is idle, as far as we have heard.
+    pub(super) async fn take(&self) -> Result<Wire, SandboxEnd> {
+        let open = |idle: &mut VecDeque<Wire>| {
+            std::iter::from_fn(|| idle.pop_front()).find_map(Wire::if_idle)
+        };
+        self.wait(open).await
+    }
+
+    /// Ends with the sandbox.
+    pub(super) async fn ended(&self) -> SandboxEnd {
+        let ended = self.wait(|_| None::<std::convert::Infallible>).await;
+        match ended {
+            Ok(never) => match never {},
+            Err(ended) => ended,
+        }
     }
 
     pub(super) fn attach(&self, lifecycle: Arc<Lifecycle>) {
@@ -77,8 +95,8 @@ impl Gate {
             state.lifecycle = Some(lifecycle.clone());
             state.ended.clone()
         });
-        if let Some(why) = ended {
-            lifecycle.fail(why);
+        if let Some(ended) = ended {
+            lifecycle.fail(ended.why());
         }
     }
 
@@ -115,13 +133,13 @@ impl Gate {
         drop(self.with(|state| std::mem::take(&mut state.owed)));
     }
 
-    pub(super) fn end(&self, why: &str) {
+    pub(super) fn end(&self, ended: &SandboxEnd) {
         let (lifecycle, idle) = self.with(|state| {
-            state.ended.get_or_insert_with(|| why.to_owned());
+            state.ended.get_or_insert_with(|| ended.clone());
             (state.lifecycle.clone(), std::mem::take(&mut state.idle))
         });
         if let Some(lifecycle) = lifecycle {
-            lifecycle.fail(why);
+            lifecycle.fail(ended.why());
         }
         drop(idle);
         self.forget();
@@ -149,8 +167,8 @@ impl Listener {
     }
 
     /// Ends everything and waits until it has ended.
-    pub(super) async fn stop(mut self) {
-        self.gate.end("its sandbox is gone");
+    pub(super) async fn stop(mut self, end: SandboxEnd) {
+        self.gate.end(&end);
         self.task.abort();
         // It was told to stop; there is nothing to learn from how it did.
         let _ = (&mut self.task).await;
@@ -160,7 +178,8 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         self.task.abort();
-        self.gate.end("its socket is closed");
+        self.gate
+            .end(&SandboxEnd::unreachable("its socket is closed"));
         if let Err(error) = std::fs::remove_file(&self.path) {
             tracing::debug!(%error, "a socket was gone before its sandbox");
         }

@@ -52,6 +52,13 @@ impl Wire {
         self.decoder.buffer().is_empty()
     }
 
+    /// Itself, unless the other side has closed it or said something out of turn.
+    pub(super) fn if_idle(mut self) -> Option<Self> {
+        let read = self.stream.try_read_buf(self.decoder.buffer());
+        let idle = matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+        idle.then_some(self)
+    }
+
     /// Ends when the other side closes, or says something out of turn.
     pub(super) async fn closed(&mut self) {
         let _ = self.read().await;

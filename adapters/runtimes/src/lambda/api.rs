@@ -4,19 +4,20 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use faas_core::{ContentType, Error, FunctionError, Result, Retry};
+use faas_core::{ContentType, Error, FunctionError, Result};
 use http::HeaderMap;
 use tokio::sync::{Notify, oneshot, watch};
 
 use crate::lifecycle::{Busy, Lifecycle};
+use crate::sandbox_end::SandboxEnd;
 
 /// What came of an invocation.
 #[derive(Debug)]
 pub(super) enum Answer {
     Whole(ContentType, Bytes),
     Failed(FunctionError),
-    /// The sandbox is gone; whether it may have had the request.
-    Gone(Retry),
+    /// The sandbox is gone; whether it had the request.
+    Gone(SandboxEnd, bool),
 }
 
 /// The slot of an invocation; whoever waits on the other end of `watched` learns of its end.
@@ -58,7 +59,7 @@ impl Flight {
 enum Stage {
     Starting,
     Ready,
-    Ended(String),
+    Ended(SandboxEnd),
 }
 
 #[derive(Debug, Default)]
@@ -103,7 +104,7 @@ impl Api {
             .await;
         match known.map(|stage| stage.clone()) {
             Ok(Stage::Ready) => Ok(()),
-            Ok(Stage::Ended(why)) => Err(Error::unavailable("connect", why)),
+            Ok(Stage::Ended(end)) => Err(Error::unavailable("connect", end.why().to_owned())),
             _ => Err(Error::unavailable("connect", "the listener is closed")),
         }
     }
@@ -116,8 +117,8 @@ impl Api {
         });
         // The sandbox may have ended in between.
         let stage = self.stage.borrow().clone();
-        if let Stage::Ended(why) = stage {
-            self.end(&why);
+        if let Stage::Ended(end) = stage {
+            self.end(&end);
         }
     }
 
@@ -126,8 +127,8 @@ impl Api {
         let id = job.id.clone();
         let known = self.with(|state| {
             // Asked under the lock that `end` empties the queue under.
-            if matches!(&*self.stage.borrow(), Stage::Ended(_)) {
-                job.flight.answer(Answer::Gone(Retry::Safe));
+            if let Stage::Ended(end) = &*self.stage.borrow() {
+                job.flight.answer(Answer::Gone(end.clone(), false));
                 return false;
             }
             let queued = state.queue.iter().any(|other| other.id == job.id);
@@ -215,12 +216,12 @@ impl Api {
     }
 
     /// The runtime cannot start, or is gone: everything that waits for it ends.
-    pub(super) fn end(&self, why: &str) {
+    pub(super) fn end(&self, end: &SandboxEnd) {
         let (queue, flights, lifecycle) = self.with(|state| {
             self.stage.send_if_modified(|stage| {
                 let first = !matches!(stage, Stage::Ended(_));
                 if first {
-                    *stage = Stage::Ended(why.to_owned());
+                    *stage = Stage::Ended(end.clone());
                 }
                 first
             });
@@ -234,13 +235,13 @@ impl Api {
         });
         // First this, so that no slot that returns is used again.
         if let Some(lifecycle) = lifecycle {
-            lifecycle.fail(why);
+            lifecycle.fail(end.why());
         }
         for mut job in queue {
-            job.flight.answer(Answer::Gone(Retry::Safe));
+            job.flight.answer(Answer::Gone(end.clone(), false));
         }
         for mut flight in flights.into_values() {
-            flight.answer(Answer::Gone(Retry::Ambiguous));
+            flight.answer(Answer::Gone(end.clone(), true));
         }
     }
 }

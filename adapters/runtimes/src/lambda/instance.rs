@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use faas_core::{
-    Body, Clock, InstanceId, Invocation, InvocationId, Monotonic, Response, Result, Retry,
-    TraceContext,
+    Body, Clock, InstanceId, Invocation, InvocationId, Monotonic, Response, Result, TraceContext,
 };
 use faas_function::contract::Connect;
 use faas_function::instance::{FunctionInstance, Health, Permit};
@@ -16,8 +15,9 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::sync::oneshot;
 
 use super::api::{Answer, Api, Flight, Job, Slot};
-use crate::lifecycle::{Lifecycle, unavailable};
+use crate::lifecycle::Lifecycle;
 use crate::limit::Limit;
+use crate::sandbox_end::SandboxEnd;
 
 pub(super) struct Instance {
     api: Arc<Api>,
@@ -105,7 +105,8 @@ impl Instance {
                 Ok(Response::new(id, content_type, body))
             }
             Answer::Failed(error) => Ok(limit.failure(id, error)),
-            Answer::Gone(retry) => Err(unavailable(self.id(), "its sandbox is gone", retry)),
+            Answer::Gone(end, true) => Ok(limit.failure(id, end.delivered(self.id())?)),
+            Answer::Gone(end, false) => Err(end.undelivered(self.id())),
         }
     }
 }
@@ -177,7 +178,8 @@ impl FunctionInstance for Instance {
         tokio::select! {
             biased;
             answer = answer => {
-                let answer = answer.unwrap_or(Answer::Gone(Retry::Ambiguous));
+                let lost = || Answer::Gone(SandboxEnd::unreachable("its sandbox is gone"), true);
+                let answer = answer.unwrap_or_else(|_| lost());
                 self.respond(invocation, &limit, answer)
             }
             () = limit.sleep() => self.expired(invocation, &id, &limit),

@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
 use super::api::{Answer, Api};
+use crate::sandbox_end::SandboxEnd;
 
 /// Connections of one sandbox at most; more wait to be accepted.
 const CONNECTIONS: usize = 64;
@@ -53,8 +54,8 @@ impl Server {
     }
 
     /// Ends everything and waits until it has ended.
-    pub(super) async fn stop(mut self) {
-        self.api.end("its sandbox is gone");
+    pub(super) async fn stop(mut self, end: &SandboxEnd) {
+        self.api.end(end);
         self.task.abort();
         // It was told to stop; there is nothing to learn from how it did.
         let _ = (&mut self.task).await;
@@ -64,7 +65,8 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.task.abort();
-        self.api.end("its listener is closed");
+        self.api
+            .end(&SandboxEnd::unreachable("its listener is closed"));
     }
 }
 
@@ -112,7 +114,8 @@ async fn handle(request: Request<Incoming>, api: &Api) -> Reply {
         (&Method::POST, ["invocation", id, "error"]) => fail(request, api, id).await,
         (&Method::POST, ["init", "error"]) => {
             let error = report(request).await;
-            api.end(&format!("its runtime did not start: {error}"));
+            let why = format!("its runtime did not start: {error}");
+            api.end(&SandboxEnd::unreachable(why));
             accepted()
         }
         _ => refuse(StatusCode::NOT_FOUND, "NotFound"),

@@ -11,6 +11,7 @@ use faas_function::Contract;
 use faas_function::instance::{FunctionInstance, Health};
 use faas_function::registry::FunctionConfig;
 use faas_resource::SandboxHook;
+use faas_resource::agent::ExitCause;
 use faas_resource::endpoint::Address;
 use faas_resource::hook::Reach;
 use faas_runtimes::{FramedSocket, framed};
@@ -191,10 +192,42 @@ async fn a_guest_that_dies_is_unavailable() {
 }
 
 #[tokio::test]
+async fn a_guest_that_exits_in_the_midst_of_a_call_has_failed() {
+    let fixture = Fixture::new().await;
+    let (mut guest, instance) = fixture.raw().await;
+    let exits = async {
+        guest.read_u8().await.unwrap();
+        drop(guest);
+        let cause = ExitCause::Code(7);
+        fixture.contract.release(sandbox(), &cause).await;
+    };
+    let (answer, ()) = tokio::join!(instance.invoke(call(""), fixture.slots.permit()), exits);
+    let error = failure(answer.unwrap()).await;
+    assert_eq!(error.kind, FunctionError::EXIT);
+    assert!(error.message.contains("code 7"), "{error}");
+    instance.failed().await;
+    fixture.slots.wait(1).await;
+}
+
+#[tokio::test]
+async fn a_guest_that_died_while_idle_is_not_given_the_call() {
+    let fixture = Fixture::new().await;
+    let (guest, instance) = fixture.raw().await;
+    drop(guest);
+    let (mut again, _) = fixture.raw().await;
+    let mut invoke = instance.invoke(call(""), fixture.slots.permit());
+    tokio::select! {
+        _ = &mut invoke => panic!("nobody answers"),
+        read = again.read_u8() => drop(read.unwrap()),
+    }
+}
+
+#[tokio::test]
 async fn release_frees() {
     let fixture = Fixture::new().await;
     let instance = fixture.serve(echo, config()).await;
-    fixture.contract.release(sandbox()).await;
+    let cause = ExitCause::Stopped;
+    fixture.contract.release(sandbox(), &cause).await;
     instance.failed().await;
     assert!(!fixture.directory.path().join("faas.sock").exists());
     let error = instance

@@ -9,6 +9,7 @@ use faas_function::Contract;
 use faas_function::instance::{FunctionInstance, Health};
 use faas_function::registry::FunctionConfig;
 use faas_resource::SandboxHook;
+use faas_resource::agent::ExitCause;
 use faas_resource::endpoint::Address;
 use faas_resource::hook::Reach;
 use faas_runtimes::LambdaRuntime;
@@ -253,12 +254,28 @@ async fn a_failed_start_says_why() {
 }
 
 #[tokio::test]
+async fn a_runtime_that_exits_in_the_midst_of_a_call_has_failed() {
+    let slots = Arc::new(Slots::default());
+    let (contract, _guest, instance, first) = ready(config()).await;
+    let exit = async {
+        first.await.unwrap();
+        contract.release(sandbox(), &ExitCause::Signal(9)).await;
+    };
+    let (answer, ()) = tokio::join!(instance.invoke(call("hi"), slots.permit()), exit);
+    let error = failure(answer.unwrap()).await;
+    assert_eq!(error.kind, FunctionError::EXIT);
+    assert!(error.message.contains("signal 9"), "{error}");
+    instance.failed().await;
+    slots.wait(1).await;
+}
+
+#[tokio::test]
 async fn release_frees_and_ends_what_runs() {
     let slots = Arc::new(Slots::default());
     let (contract, guest, instance, first) = ready(config()).await;
     let release = async {
         first.await.unwrap();
-        contract.release(sandbox()).await;
+        contract.release(sandbox(), &ExitCause::Stopped).await;
     };
     let (answer, ()) = tokio::join!(instance.invoke(call("hi"), slots.permit()), release);
     let error = answer.unwrap_err();
@@ -268,7 +285,7 @@ async fn release_frees_and_ends_what_runs() {
     );
     assert!(TcpStream::connect(&guest.0).await.is_err());
     assert_eq!(slots.released(), 1);
-    contract.release(sandbox()).await;
+    contract.release(sandbox(), &ExitCause::Stopped).await;
     let error = instance.invoke(call(""), slots.permit()).await.unwrap_err();
     assert_eq!(error.retry(), Retry::Safe);
 }

@@ -51,6 +51,8 @@ pub(super) struct Stop {
     pub(super) node: NodeName,
     pub(super) grace: Duration,
     pub(super) hook: Option<faas_core::HookName>,
+    /// How it ended; `Stopped` if it is this stop that ends it.
+    pub(super) end: ExitCause,
 }
 
 #[derive(Debug)]
@@ -312,6 +314,7 @@ impl Core {
                 node: node.clone(),
                 grace,
                 hook,
+                end: ExitCause::Stopped,
             }));
             return;
         };

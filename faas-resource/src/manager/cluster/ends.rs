@@ -51,6 +51,10 @@ impl Core {
             node: node.clone(),
             grace: spec.grace,
             hook: spec.hook.clone(),
+            end: match &sandbox.replica.phase {
+                SandboxPhase::Exited(cause) => cause.clone(),
+                SandboxPhase::In(_) => ExitCause::Stopped,
+            },
         };
         let bound = sandbox.replica.endpoint.take().is_some();
         if bound {

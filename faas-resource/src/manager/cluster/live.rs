@@ -276,7 +276,7 @@ impl Live {
         };
         self.insist(attempt).await;
         if let Some(hook) = stop.hook.as_ref().and_then(|hook| self.hooks.get(hook)) {
-            let released = AssertUnwindSafe(hook.release(stop.sandbox)).catch_unwind();
+            let released = AssertUnwindSafe(hook.release(stop.sandbox, &stop.end)).catch_unwind();
             if released.await.is_err() {
                 tracing::error!(sandbox = %stop.sandbox, "its hook panicked when released");
             }

@@ -1,0 +1,76 @@
+//! [`SandboxEnd`]: how a sandbox came to its end, and what that means for what ran in it.
+
+use faas_core::{Error, FunctionError, InstanceId, Retry};
+use faas_resource::agent::ExitCause;
+
+use crate::lifecycle::unavailable;
+
+/// The end of a sandbox, as far as its contract knows.
+#[derive(Debug, Clone)]
+pub(crate) struct SandboxEnd {
+    why: String,
+    /// Whether the function ended it.
+    exit: bool,
+}
+
+impl SandboxEnd {
+    /// As its agent reported.
+    pub(crate) fn reported(cause: &ExitCause) -> Self {
+        Self {
+            why: format!("its sandbox has {cause}"),
+            exit: cause.is_its_own(),
+        }
+    }
+
+    /// It cannot be reached any longer, whatever the cause.
+    pub(crate) fn unreachable(why: impl Into<String>) -> Self {
+        Self {
+            why: why.into(),
+            exit: false,
+        }
+    }
+
+    pub(crate) fn why(&self) -> &str {
+        &self.why
+    }
+
+    /// What it means for an invocation that the function did not have.
+    pub(crate) fn undelivered(&self, instance: InstanceId) -> Error {
+        unavailable(instance, &self.why, Retry::Safe)
+    }
+
+    /// What it means for an invocation that the function had: it failed if it ended its sandbox
+    /// itself, else nobody can say how far it came.
+    pub(crate) fn delivered(&self, instance: InstanceId) -> Result<FunctionError, Error> {
+        match self.exit {
+            true => Ok(FunctionError::new(FunctionError::EXIT, self.why.clone())),
+            false => Err(unavailable(instance, &self.why, Retry::Ambiguous)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INSTANCE: InstanceId = InstanceId::from_u128(1);
+
+    #[test]
+    fn what_the_function_did_is_its_failure_and_all_else_the_platforms() {
+        for own in [
+            ExitCause::Code(7),
+            ExitCause::Signal(6),
+            ExitCause::OutOfMemory,
+        ] {
+            let failure = SandboxEnd::reported(&own).delivered(INSTANCE).unwrap();
+            assert_eq!(failure.kind, FunctionError::EXIT);
+            assert!(failure.message.contains(&own.to_string()), "{failure}");
+        }
+        for other in [ExitCause::Stopped, ExitCause::Unknown] {
+            let error = SandboxEnd::reported(&other)
+                .delivered(INSTANCE)
+                .unwrap_err();
+            assert_eq!(error.retry(), Retry::Ambiguous);
+        }
+    }
+}
