@@ -11,6 +11,7 @@ use faas::function::contract::{Connect, Contract};
 use faas::function::instance::{Permit, SlotOwner};
 use faas::function::registry::{FunctionConfig, FunctionRevision};
 use faas::resource::Executable;
+use faas::resource::agent::ExitCause;
 use faas::resource::endpoint::{Address, Endpoint};
 use faas::resource::hook::{Reach, SandboxHook};
 use faas::runtimes::{FramedSocket, framed};
@@ -58,7 +59,7 @@ pub(crate) async fn request_and_response(directory: &Path) -> (usize, usize) {
     let id = InvocationId::from_u128(u128::MAX);
     let call = Invocation::new(id, "echo".parse().expect("a name"), platform::payload());
     instance.invoke(call, permit).await.expect("an answer");
-    contract.release(sandbox).await;
+    contract.release(sandbox, &ExitCause::Stopped).await;
     (
         asked.load(Ordering::SeqCst),
         answered.load(Ordering::SeqCst),
