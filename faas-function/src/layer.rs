@@ -1,25 +1,27 @@
 //! [`FunctionLayer`]: the six components, wired, over any resource manager.
 
+mod builder;
+mod building;
+
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use faas_core::explain::DecisionLog;
 use faas_core::{
-    Clock, Description, Error, IdSource, Invocation, Invoker, MemoryStore, Monotonic, PrewarmHint,
-    Response, Result, RevisionNumber, RuntimeName, Store, TokioClock,
+    Clock, Description, ErrorKind, Invocation, Invoker, Monotonic, Namespace, PrewarmHint,
+    Response, Result, RevisionNumber,
 };
-use faas_resource::ResourceManager;
 
-use crate::autoscaler::ConcurrencyTarget;
-use crate::control::{Control, ControlParts};
-use crate::deployer::plan::Contracts;
-use crate::deployer::{Deploy, LayeredDeployer};
+pub use builder::FunctionLayerBuilder;
+pub use building::BuildingEvent;
+
+use crate::control::Control;
+use crate::deployer::Deploy;
 use crate::registry::{
-    Alias, AliasChange, FunctionConfig, FunctionId, FunctionRecord, FunctionRevision, StoreMetadata,
+    Alias, AliasChange, FunctionConfig, FunctionId, FunctionRecord, FunctionRevision, Generation,
 };
-use crate::router::{SlotRouter, SlotRouterOptions, SlotRouterParts};
-use crate::{Contract, FunctionAutoscaler, FunctionDeployer, FunctionRouter, MetadataStore};
+use crate::{CodeStore, FunctionBuilder, FunctionDeployer, FunctionRouter, MetadataStore};
 
 /// Any router calls functions.
 #[async_trait::async_trait]
@@ -39,6 +41,8 @@ impl Invoker for dyn FunctionRouter {
 #[derive(Clone)]
 pub struct FunctionLayer {
     metadata: Arc<dyn MetadataStore>,
+    code: Arc<dyn CodeStore>,
+    builder: Arc<dyn FunctionBuilder>,
     deployer: Arc<dyn FunctionDeployer>,
     router: Arc<dyn FunctionRouter>,
     autoscaler: Description,
@@ -56,7 +60,8 @@ impl fmt::Debug for FunctionLayer {
 }
 
 impl FunctionLayer {
-    /// With what has a default: a volatile registry, the slot router, Knative's autoscaler.
+    /// With what has a default: a volatile registry, prebuilt programs, the slot router, Knative's
+    /// autoscaler.
     pub fn builder() -> FunctionLayerBuilder {
         FunctionLayerBuilder::default()
     }
@@ -64,6 +69,16 @@ impl FunctionLayer {
     /// F1, the metadata half.
     pub fn metadata(&self) -> &Arc<dyn MetadataStore> {
         &self.metadata
+    }
+
+    /// F1, the code half.
+    pub fn code(&self) -> &Arc<dyn CodeStore> {
+        &self.code
+    }
+
+    /// F2.
+    pub fn function_builder(&self) -> &Arc<dyn FunctionBuilder> {
+        &self.builder
     }
 
     /// F3.
@@ -96,21 +111,57 @@ impl FunctionLayer {
         function: FunctionId,
         config: FunctionConfig,
     ) -> Result<Arc<FunctionRecord>> {
-        use faas_core::ErrorKind::AlreadyExists;
-        // What could not be planned must not become a revision; the number does not matter for that.
+        self.check(&function, &config)?;
+        loop {
+            match self.metadata.create(function.clone(), config.clone()).await {
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+                other => return other,
+            }
+            match self.metadata.update(&function, config.clone(), None).await {
+                // Somebody deleted it between the two.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                other => return other,
+            }
+        }
+    }
+
+    /// What could not be planned must not become a revision.
+    fn check(&self, function: &FunctionId, config: &FunctionConfig) -> Result<()> {
+        config.validate()?;
+        // The number does not matter for a plan.
         let candidate = FunctionRevision {
             function: function.clone(),
             number: RevisionNumber(1),
             config: config.clone(),
         };
-        self.deployer
-            .plan(&Deploy::new(Arc::new(candidate), 0, Monotonic::ZERO))?;
-        match self.metadata.create(function.clone(), config.clone()).await {
-            Err(error) if error.kind() == AlreadyExists => {
-                self.metadata.update(&function, config, None).await
-            }
-            other => other,
-        }
+        let request = Deploy::new(Arc::new(candidate), 0, Monotonic::ZERO);
+        self.deployer.plan(&request).map(drop)
+    }
+
+    /// One function.
+    ///
+    /// # Errors
+    /// `NotFound` if it is not there.
+    pub async fn get(&self, function: &FunctionId) -> Result<Arc<FunctionRecord>> {
+        self.metadata.get(function).await
+    }
+
+    /// The functions of a namespace, or of all, in the order of names.
+    ///
+    /// # Errors
+    /// As [`MetadataStore::list`].
+    pub async fn list(&self, namespace: Option<Namespace>) -> Result<Vec<Arc<FunctionRecord>>> {
+        Ok(self.metadata.list(namespace).await?.0)
+    }
+
+    /// Deletes a function with its revisions and aliases; with `expected`, only if it is as it was.
+    /// What waits for it is answered `NotFound`, and its instances are ended soon after. Its code
+    /// stays: other functions may share it.
+    ///
+    /// # Errors
+    /// `NotFound` if it is not there; `Conflict` if it has changed.
+    pub async fn delete(&self, function: &FunctionId, expected: Option<Generation>) -> Result<()> {
+        self.metadata.delete(function, expected).await
     }
 
     /// Makes or moves an alias.
@@ -144,165 +195,11 @@ impl FunctionLayer {
     pub fn describe(&self) -> Vec<Description> {
         vec![
             self.metadata.describe(),
+            self.code.describe(),
+            self.builder.describe(),
             self.deployer.describe(),
             FunctionRouter::describe(&*self.router),
             self.autoscaler.clone(),
         ]
-    }
-}
-
-/// Builds a [`FunctionLayer`].
-#[derive(Default)]
-pub struct FunctionLayerBuilder {
-    resources: Option<Arc<dyn ResourceManager>>,
-    contracts: Contracts,
-    twice: Vec<RuntimeName>,
-    store: Option<Arc<dyn Store>>,
-    metadata: Option<Arc<dyn MetadataStore>>,
-    deployer: Option<Arc<dyn FunctionDeployer>>,
-    router: Option<Arc<dyn FunctionRouter>>,
-    autoscaler: Option<Box<dyn FunctionAutoscaler>>,
-    clock: Option<Arc<dyn Clock>>,
-    decisions: Option<DecisionLog>,
-    seed: u64,
-}
-
-impl fmt::Debug for FunctionLayerBuilder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let runtimes = self.contracts.keys();
-        f.debug_struct("FunctionLayerBuilder")
-            .field("runtimes", &runtimes)
-            .finish_non_exhaustive()
-    }
-}
-
-macro_rules! parts {
-    ($($(#[$doc:meta])* $name:ident: $type:ty;)*) => {$(
-        $(#[$doc])*
-        #[must_use]
-        pub fn $name(mut self, $name: $type) -> Self {
-            self.$name = Some($name);
-            self
-        }
-    )*};
-}
-
-impl FunctionLayerBuilder {
-    parts! {
-        /// R2, which the default deployer delegates to; needed unless there is a deployer.
-        resources: Arc<dyn ResourceManager>;
-        /// What the default registry lies over; a volatile one by default.
-        store: Arc<dyn Store>;
-        /// F1, the metadata half; over the store by default.
-        metadata: Arc<dyn MetadataStore>;
-        /// F3; [`LayeredDeployer`] by default.
-        deployer: Arc<dyn FunctionDeployer>;
-        /// F5; [`SlotRouter`] by default.
-        router: Arc<dyn FunctionRouter>;
-        /// F6; [`ConcurrencyTarget`] by default.
-        autoscaler: Box<dyn FunctionAutoscaler>;
-        /// The time; tokio's by default.
-        clock: Arc<dyn Clock>;
-        /// Where decisions are recorded.
-        decisions: DecisionLog;
-    }
-
-    /// Adds the contract of a runtime.
-    #[must_use]
-    pub fn contract(mut self, runtime: RuntimeName, contract: Arc<dyn Contract>) -> Self {
-        if self.contracts.insert(runtime.clone(), contract).is_some() {
-            self.twice.push(runtime);
-        }
-        self
-    }
-
-    /// What the policies' randomness begins with; equal seeds repeat equal decisions.
-    #[must_use]
-    pub fn seed(self, seed: u64) -> Self {
-        Self { seed, ..self }
-    }
-
-    /// What is wrong with it, one sentence a fault, so that who builds several layers can report
-    /// the faults of all together; empty if nothing is. A missing resource manager is not among
-    /// them: whoever holds the builder may be about to supply it. [`build`](Self::build) checks
-    /// that too.
-    #[must_use]
-    pub fn faults(&self) -> Vec<String> {
-        let mut faults = Vec::new();
-        if self.deployer.is_none() && self.contracts.is_empty() {
-            faults.push("there is no contract: call `contract` for each runtime".to_owned());
-        }
-        let twice = |runtime| format!("runtime {runtime} has two contracts");
-        faults.extend(self.twice.iter().map(twice));
-        faults
-    }
-}
-
-impl FunctionLayerBuilder {
-    /// Wires the parts, and begins to scale.
-    ///
-    /// # Errors
-    /// `InvalidArgument` with every fault of the assembly; those of the registry.
-    pub async fn build(self) -> Result<FunctionLayer> {
-        const OPERATION: &str = "build function layer";
-        let mut faults = self.faults();
-        if self.deployer.is_none() && self.resources.is_none() {
-            faults.push("there is no resource manager: call `resources`".to_owned());
-        }
-        Error::check(OPERATION, faults)?;
-        let clock = self.clock.unwrap_or_else(|| Arc::new(TokioClock::new()));
-        let fresh = || DecisionLog::new(clock.clone(), IdSource::random(clock.clone()));
-        let decisions = self.decisions.unwrap_or_else(fresh);
-        let store = self.store.unwrap_or_else(|| Arc::new(MemoryStore::new()));
-        let metadata: Arc<dyn MetadataStore> = self
-            .metadata
-            .unwrap_or_else(|| Arc::new(StoreMetadata::new(store)));
-        let deployer: Arc<dyn FunctionDeployer> = match (self.deployer, self.resources) {
-            (Some(deployer), _) => deployer,
-            (None, Some(resources)) => Arc::new(LayeredDeployer::new(
-                resources,
-                self.contracts,
-                clock.clone(),
-                decisions.clone(),
-            )),
-            (None, None) => return Err(Error::invalid(OPERATION, "there is no resource manager")),
-        };
-        let router: Arc<dyn FunctionRouter> = match self.router {
-            Some(router) => router,
-            None => {
-                let parts = SlotRouterParts {
-                    metadata: metadata.clone(),
-                    clock: clock.clone(),
-                    decisions: decisions.clone(),
-                };
-                let seed = self.seed;
-                let options = SlotRouterOptions {
-                    seed,
-                    ..SlotRouterOptions::default()
-                };
-                Arc::new(SlotRouter::start(parts, options).await?)
-            }
-        };
-        let policy = self
-            .autoscaler
-            .unwrap_or_else(|| Box::new(ConcurrencyTarget::default()));
-        let autoscaler = policy.describe();
-        let parts = ControlParts::new(
-            metadata.clone(),
-            deployer.clone(),
-            router.clone(),
-            clock.clone(),
-            decisions.clone(),
-        );
-        let control = Arc::new(Control::start(parts, policy, self.seed));
-        Ok(FunctionLayer {
-            metadata,
-            deployer,
-            router,
-            autoscaler,
-            decisions,
-            clock,
-            control,
-        })
     }
 }

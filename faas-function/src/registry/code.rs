@@ -93,6 +93,14 @@ impl CodeStore for ObjectCode {
     }
 }
 
+/// Any code store gives nodes their code.
+#[async_trait]
+impl CodeSource for dyn CodeStore {
+    async fn fetch(&self, digest: &Digest) -> Result<Bytes> {
+        self.get(digest).await
+    }
+}
+
 #[async_trait]
 impl CodeSource for ObjectCode {
     async fn fetch(&self, digest: &Digest) -> Result<Bytes> {
