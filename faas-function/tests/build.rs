@@ -6,9 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use faas_core::store::MemoryStore;
 use faas_core::{Digest, ErrorKind, Name, Namespace, Result, RevisionNumber, RuntimeName};
-use faas_function::builder::{
-    Artifact, BuildEvent, BuildRequest, CargoBuilder, Chain, Prebuilt, Source,
-};
+use faas_function::builder::{Artifact, BuildEvent, BuildRequest, Prebuilt, Source};
 use faas_function::registry::{
     Alias, AliasChange, FunctionConfig, FunctionId, Generation, ObjectCode, RegistryEvent,
     StoreMetadata,
@@ -113,42 +111,6 @@ async fn damaged_code_is_an_error() {
     assert_eq!(error.kind(), ErrorKind::NotFound);
 }
 
-fn write(root: &Path, main: &str) {
-    std::fs::create_dir_all(root.join("src")).expect("written");
-    let manifest =
-        "[package]\nname = \"tiny\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n";
-    std::fs::write(root.join("Cargo.toml"), manifest).expect("written");
-    std::fs::write(root.join("src/main.rs"), main).expect("written");
-}
-
-#[tokio::test]
-async fn cargo_builds_fails_with_its_log_and_leaves_the_source() {
-    let (root, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    write(root.path(), "fn main() {}");
-    let code = code();
-    let cargo = CargoBuilder::new(vec![runtime("rust")], code.clone(), cache.path());
-    let chain = Chain::new(Arc::new(MemoryStore::new()), code.clone()).with(cargo);
-    let request = BuildRequest::new(runtime("rust"), Source::Directory(root.path().into()));
-    let (one, two) = tokio::join!(end(&chain, request.clone()), end(&chain, request.clone()));
-    let one = one.unwrap();
-    assert_eq!(one, two.unwrap());
-    assert_eq!(chain.cache_key(&request).await.unwrap(), one.cache_key);
-    assert!(!root.path().join("Cargo.lock").exists());
-    assert!(!cache.path().join("source").exists());
-    write(root.path(), "fn main() { no_such_thing() }");
-    assert_ne!(chain.cache_key(&request).await.unwrap(), one.cache_key);
-    let error = end(&chain, request.clone()).await.unwrap_err();
-    assert!(error.message().contains("no_such_thing"), "{error}");
-    let mut bad = request;
-    bad.options = [
-        ("manifest".into(), "../Cargo.toml".into()),
-        ("x".into(), "y".into()),
-    ]
-    .into();
-    let error = end(&chain, bad).await.unwrap_err();
-    assert!(error.message().starts_with("2 faults"), "{error}");
-}
-
 #[tokio::test]
 async fn prebuilt_and_foreign_runtimes() {
     let folder = tempfile::tempdir().unwrap();
@@ -167,54 +129,4 @@ async fn prebuilt_and_foreign_runtimes() {
     foreign.runtime = runtime("cobol");
     let error = end(&prebuilt, foreign).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsupported);
-}
-
-/// Whether a process of that id is there and no zombie.
-#[cfg(target_os = "linux")]
-fn runs(id: &str) -> bool {
-    let state = std::fs::read_to_string(format!("/proc/{}/stat", id.trim()));
-    state.is_ok_and(|state| !state.contains(") Z "))
-}
-
-#[cfg(target_os = "linux")]
-#[tokio::test]
-async fn a_dropped_build_leaves_no_process_and_no_file() {
-    let (root, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let note = tempfile::tempdir().unwrap();
-    let file = note.path().join("pid");
-    write(root.path(), "fn main() {}");
-    let script = format!(
-        "fn main() {{ std::fs::write({file:?}, std::process::id().to_string()).unwrap(); loop {{ std::thread::park(); }} }}"
-    );
-    std::fs::write(root.path().join("build.rs"), script).unwrap();
-    let cargo = CargoBuilder::new(vec![runtime("rust")], code(), cache.path());
-    let request = BuildRequest::new(runtime("rust"), Source::Directory(root.path().into()));
-    let mut events = cargo.build(request);
-    let started = async {
-        loop {
-            match std::fs::read_to_string(&file) {
-                Ok(id) if !id.is_empty() => return id,
-                _ => tokio::task::yield_now().await,
-            }
-        }
-    };
-    let drain = async {
-        while events.next().await.is_some() {}
-        std::future::pending::<()>().await;
-    };
-    let patience = std::time::Duration::from_secs(60);
-    let id = tokio::time::timeout(patience, async {
-        tokio::select! { id = started => id, () = drain => String::new() }
-    });
-    let id = id.await.expect("the build script starts");
-    assert!(runs(&id));
-    drop(events);
-    let gone = async {
-        while runs(&id) || cache.path().join("source").exists() {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(patience, gone)
-        .await
-        .expect("all is gone");
 }

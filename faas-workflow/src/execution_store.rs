@@ -1,6 +1,10 @@
 //! W4 [`WorkflowExecutionStore`]: what executions were, are and wait for.
 
-pub mod model;
+mod append;
+mod epoch;
+mod head;
+mod name;
+mod query;
 pub mod store;
 
 #[cfg(feature = "conformance")]
@@ -15,17 +19,20 @@ use jiff::Timestamp;
 
 use crate::history::{HistoryPage, HistoryQuery};
 
-pub use model::{
-    Append, BlobRef, DueTimer, Epoch, EpochState, ExecutionFilter, ExecutionHead, ExecutionName,
-    ExecutionPage, ExecutionStatus, InputDigest, OpenEpoch, StoredExecution, TransitionNumber,
-};
+pub use append::{Append, EngineEvent, StoredExecution};
+#[cfg(feature = "mock")]
+pub use epoch::MockEpochs;
+pub use epoch::{Epoch, EpochState, Epochs, OpenEpoch};
+pub use head::{ExecutionHead, InputDigest, Parent, Standing, TransitionNumber};
+pub use name::{ExecutionName, ExecutionStatus};
+pub use query::{DueExecution, ExecutionFilter, ExecutionPage};
 pub use store::StoreExecutionStore;
 
-/// W4: keeps executions: a log of transitions each, an index by status and name, timers, and the
-/// epochs of the engines that own them.
+/// W4: keeps executions: a log of transitions each, an index by status, name, owner and due time,
+/// and the epochs of the engines that own them.
 ///
 /// ```text
-/// WorkflowEngine ─ append, load, open_epoch ─▶ WorkflowExecutionStore ─▶ Store
+/// WorkflowEngine ─ append, load, epochs ─▶ WorkflowExecutionStore ─▶ Store
 /// ```
 ///
 /// An engine opens one [`Epoch`] and writes it into every append; a void epoch appends nothing
@@ -33,19 +40,26 @@ pub use store::StoreExecutionStore;
 /// engine watches that count by a clock of its own, voids the epoch, opens one, loads and appends.
 ///
 /// # Contract
-/// - **atomic**: an append's events, head, timers, snapshot and indexes appear together or not at all.
+/// - **atomic**: an append's events, head, due time, snapshot and indexes appear together or not
+///   at all.
 /// - **predecessor**: an append whose number does not follow the stored head's is a `Conflict` and
 ///   changes nothing.
 /// - **name_once**: the first append of a second execution of one name (and namespace) is a
 ///   `Conflict` and changes nothing.
+/// - **successor**: the first append of a successor appears together with the append that names
+///   it, and takes the name over.
 /// - **fenced**: an append under a void or unknown epoch is `PermissionDenied` and changes nothing.
 /// - **submitted_at_call**: `append` submits when it is called, not when its future is polled;
 ///   dropping the future cancels nothing; appends of one execution take effect in call order.
 /// - **loads_all**: `load` answers the last snapshot and every transition after it, in order.
 /// - **history**: `history` answers every record of every transition, in order, page by page.
-/// - **open_listed**: an execution is listed under exactly its head's status.
-/// - **timers_due**: `timers` answers the timers set and not cleared whose time is not after the
-///   one asked for, soonest first.
+/// - **listed**: an execution is listed under exactly its head's status.
+/// - **ended_pushed**: `ended` answers when the execution has ended, whoever ended it, at once if
+///   it had before; it is told, and does not ask again and again.
+/// - **due_listed**: `due` answers the executions whose due time is set, not cleared, and not after
+///   the one asked for, soonest first.
+/// - **orphans_listed**: `orphans` answers exactly the executions that go on and whose head names a
+///   void epoch.
 /// - **exclusive_voids**: opening an epoch as exclusive voids all earlier ones.
 /// - **epochs_rise**: an epoch's number is greater than that of every earlier one.
 /// - **renewals_count**: each renewal raises the epoch's count; that of a void epoch is
@@ -63,11 +77,11 @@ pub use store::StoreExecutionStore;
 /// ```
 /// # use std::sync::Arc;
 /// # use faas_core::{ExecutionId, MemoryStore};
-/// # use faas_workflow::execution_store::{Append, OpenEpoch, TransitionNumber};
+/// # use faas_workflow::execution_store::{Append, Epochs, OpenEpoch, TransitionNumber};
 /// # use faas_workflow::{ExecutionHead, StoreExecutionStore, WorkflowExecutionStore};
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
 /// let store = StoreExecutionStore::new(Arc::new(MemoryStore::new()));
-/// let epoch = store.open_epoch(OpenEpoch::exclusive()).await?.epoch;
+/// let epoch = store.epochs().open(OpenEpoch::exclusive()).await?.epoch;
 /// let id = ExecutionId::from_u128(1);
 /// let mut head = ExecutionHead::new(id, "first".try_into()?, "greet".parse()?, epoch);
 /// head.transition = TransitionNumber(1);
@@ -78,21 +92,13 @@ pub use store::StoreExecutionStore;
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait WorkflowExecutionStore: Send + Sync + 'static {
-    /// Begins to own executions.
-    async fn open_epoch(&self, request: OpenEpoch) -> Result<EpochState>;
-    /// Says that the epoch's engine lives.
-    async fn renew_epoch(&self, epoch: Epoch) -> Result<EpochState>;
-    /// Ends an epoch, one's own or a silent engine's; a void one stays void.
-    async fn void_epoch(&self, epoch: Epoch) -> Result<()>;
-    /// The epochs that are not void.
-    async fn epochs(&self) -> Result<Vec<EpochState>>;
     /// Submits one transition.
     fn append(&self, append: Append) -> BoxFuture<'static, Result<()>>;
     /// What is needed to go on with an execution.
     async fn load(&self, execution: ExecutionId) -> Result<StoredExecution>;
     /// An execution as it stands.
     async fn head(&self, execution: ExecutionId) -> Result<ExecutionHead>;
-    /// The execution of that name.
+    /// The execution of that name, the last one if it was continued.
     async fn find(
         &self,
         namespace: &Namespace,
@@ -100,10 +106,16 @@ pub trait WorkflowExecutionStore: Send + Sync + 'static {
     ) -> Result<Option<ExecutionId>>;
     /// Executions by status, by id.
     async fn list(&self, filter: ExecutionFilter) -> Result<ExecutionPage>;
-    /// At most `limit` timers due at `at`.
-    async fn timers(&self, at: Timestamp, limit: usize) -> Result<Vec<DueTimer>>;
     /// A part of a public history.
     async fn history(&self, query: HistoryQuery) -> Result<HistoryPage>;
+    /// Waits for the end of an execution.
+    async fn ended(&self, execution: ExecutionId) -> Result<ExecutionHead>;
+    /// At most `limit` executions of which something is due at `at`.
+    async fn due(&self, at: Timestamp, limit: usize) -> Result<Vec<DueExecution>>;
+    /// At most `limit` executions that nobody owns.
+    async fn orphans(&self, limit: usize) -> Result<Vec<ExecutionHead>>;
+    /// The epochs of the engines that share it.
+    fn epochs(&self) -> &dyn Epochs;
     /// What this is.
     fn describe(&self) -> Description;
 }
@@ -112,18 +124,6 @@ macro_rules! pointer {
     ($($pointer:ident),*) => {$(
         #[async_trait]
         impl<T: WorkflowExecutionStore + ?Sized> WorkflowExecutionStore for $pointer<T> {
-            async fn open_epoch(&self, request: OpenEpoch) -> Result<EpochState> {
-                (**self).open_epoch(request).await
-            }
-            async fn renew_epoch(&self, epoch: Epoch) -> Result<EpochState> {
-                (**self).renew_epoch(epoch).await
-            }
-            async fn void_epoch(&self, epoch: Epoch) -> Result<()> {
-                (**self).void_epoch(epoch).await
-            }
-            async fn epochs(&self) -> Result<Vec<EpochState>> {
-                (**self).epochs().await
-            }
             fn append(&self, append: Append) -> BoxFuture<'static, Result<()>> {
                 (**self).append(append)
             }
@@ -143,11 +143,20 @@ macro_rules! pointer {
             async fn list(&self, filter: ExecutionFilter) -> Result<ExecutionPage> {
                 (**self).list(filter).await
             }
-            async fn timers(&self, at: Timestamp, limit: usize) -> Result<Vec<DueTimer>> {
-                (**self).timers(at, limit).await
-            }
             async fn history(&self, query: HistoryQuery) -> Result<HistoryPage> {
                 (**self).history(query).await
+            }
+            async fn ended(&self, execution: ExecutionId) -> Result<ExecutionHead> {
+                (**self).ended(execution).await
+            }
+            async fn due(&self, at: Timestamp, limit: usize) -> Result<Vec<DueExecution>> {
+                (**self).due(at, limit).await
+            }
+            async fn orphans(&self, limit: usize) -> Result<Vec<ExecutionHead>> {
+                (**self).orphans(limit).await
+            }
+            fn epochs(&self) -> &dyn Epochs {
+                (**self).epochs()
             }
             fn describe(&self) -> Description {
                 (**self).describe()

@@ -1,6 +1,7 @@
 //! W1 [`WorkflowRegistry`]: the definitions of workflows, validated, compiled and versioned.
 
 pub mod language;
+mod settings;
 pub mod store;
 
 #[cfg(feature = "conformance")]
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::program::{DefinitionDigest, Program};
 
 pub use language::{DefinitionFaults, Fault, Language};
+pub use settings::{Durability, WorkflowSettings};
 pub use store::StoreWorkflowRegistry;
 
 /// The number of a version of a workflow: 1, 2, 3, …
@@ -141,6 +143,8 @@ pub struct RegisterWorkflow {
     pub name: WorkflowName,
     /// What.
     pub definition: Definition,
+    /// How its executions are run and kept.
+    pub settings: WorkflowSettings,
     /// Only if this is the newest version there; `Some(WorkflowVersion(0))` if there is none.
     pub expected: Option<WorkflowVersion>,
 }
@@ -152,6 +156,7 @@ impl RegisterWorkflow {
             namespace,
             name,
             definition,
+            settings: WorkflowSettings::default(),
             expected: None,
         }
     }
@@ -171,6 +176,8 @@ pub struct WorkflowInfo {
     pub digest: DefinitionDigest,
     /// In which language it is written.
     pub language: Name,
+    /// How its executions are run and kept.
+    pub settings: WorkflowSettings,
     /// Since when it is there.
     pub created: Timestamp,
 }
@@ -210,9 +217,10 @@ impl CompiledWorkflow {
 /// # Contract
 /// - **validates_all**: `register` refuses a definition with `InvalidArgument` that names every
 ///   fault with its path, and then keeps nothing of it.
-/// - **versions_rise**: each new definition of a name gets the next number, from 1; versions never
-///   change.
-/// - **idempotent**: registering the newest definition again answers its version and makes none.
+/// - **versions_rise**: each new definition (or setting) of a name gets the next number, from 1;
+///   versions never change.
+/// - **idempotent**: registering the newest definition with its settings again answers its version
+///   and makes none.
 /// - **precondition**: `expected` that is not the newest version is a `Conflict` and changes nothing.
 /// - **compiled_once**: two `get`s of one version give the same program.
 /// - **namespaces_apart**: equal names in two namespaces are two workflows.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use faas_core::explain::Reason;
+use faas_core::policy::SeededRandom;
 use faas_core::{
     Description, ExecutionId, FunctionRef, Monotonic, Namespace, Result, TaskId, WorkflowName,
 };
@@ -19,27 +20,6 @@ use crate::program::TaskTarget;
 
 pub use eager::Eager;
 
-/// A seeded source of randomness (SplitMix64, Steele et al., OOPSLA 2014): the same seed gives the
-/// same numbers, so that decisions can be replayed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Random(u64);
-
-impl Random {
-    /// The source of `seed`.
-    pub const fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    /// The next 64 bits.
-    pub const fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-}
-
 /// What a policy knows besides what it observed.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -47,14 +27,14 @@ pub struct SchedulerContext {
     /// The time.
     pub now: Monotonic,
     /// Randomness for this decision.
-    pub random: Random,
+    pub random: SeededRandom,
     /// How many tasks more may run at once on this engine.
     pub free: usize,
 }
 
 impl SchedulerContext {
     /// A context.
-    pub fn new(now: Monotonic, random: Random, free: usize) -> Self {
+    pub fn new(now: Monotonic, random: SeededRandom, free: usize) -> Self {
         Self { now, random, free }
     }
 }
@@ -72,8 +52,10 @@ pub struct ReadyTask {
     pub workflow: WorkflowName,
     /// Which step of it.
     pub label: String,
-    /// What it calls.
+    /// Who runs it.
     pub target: TaskTarget,
+    /// How urgent its author says it is; 0 is usual.
+    pub priority: i32,
     /// Since when it may run.
     pub since: Monotonic,
 }
@@ -161,10 +143,10 @@ pub struct Schedule {
 ///
 /// # Example
 /// ```
-/// # use faas_core::Monotonic;
-/// # use faas_workflow::scheduler::{Eager, Random, SchedulerContext, WorkflowScheduler};
+/// # use faas_core::{Monotonic, policy::SeededRandom};
+/// # use faas_workflow::scheduler::{Eager, SchedulerContext, WorkflowScheduler};
 /// let mut policy = Eager::new();
-/// let mut context = SchedulerContext::new(Monotonic::ZERO, Random::new(1), 8);
+/// let mut context = SchedulerContext::new(Monotonic::ZERO, SeededRandom::new(1), 8);
 /// assert!(policy.decide(&mut context).starts.is_empty(), "nothing was observed as ready");
 /// ```
 #[cfg_attr(feature = "mock", mockall::automock)]

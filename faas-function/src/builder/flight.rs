@@ -11,12 +11,14 @@ use tokio::task::AbortHandle;
 
 use super::{Artifact, BuildEvent};
 
-/// Lines that a build keeps for those that join it; later ones are not shown.
-const LONGEST_LOG: usize = 50_000;
+/// Bytes of the log that a build keeps for those that join it; what follows is not shown.
+const LONGEST_LOG: usize = 8 << 20;
+const CUT: &str = "(the log goes on, and is not shown)";
 
 #[derive(Debug, Default)]
 struct Progress {
     lines: Vec<Arc<str>>,
+    bytes: usize,
     end: Option<Result<Artifact>>,
 }
 
@@ -28,9 +30,12 @@ impl Log {
     /// Adds a line.
     pub(super) fn line(&self, line: &str) {
         self.0.send_modify(|progress| {
-            if progress.lines.len() < LONGEST_LOG {
-                progress.lines.push(line.into());
+            if progress.bytes > LONGEST_LOG {
+                return;
             }
+            progress.bytes += line.len() + 1;
+            let cut = progress.bytes > LONGEST_LOG;
+            progress.lines.push(if cut { CUT } else { line }.into());
         });
     }
 }

@@ -6,8 +6,11 @@ use std::path::{Component, Path, PathBuf};
 
 use faas_core::{Digest, Error, Result};
 
-/// What no source tree holds: what builds made, and the history.
+/// What no source tree holds at its root: what builds made, and the history.
 const IGNORED: [&str; 2] = ["target", ".git"];
+/// The mark of a directory whose contents can be made again (cargo sets it in `target`):
+/// <https://bford.info/cachedir/>.
+const CACHE_TAG: &str = "CACHEDIR.TAG";
 
 /// Fields in an order, each with its length, so that no two lists of fields look alike.
 #[derive(Debug, Default)]
@@ -51,7 +54,9 @@ pub(super) fn files(root: &Path) -> Result<Vec<PathBuf>> {
                 continue;
             }
             if kind.is_dir() {
-                open.push(path);
+                if !root.join(&path).join(CACHE_TAG).exists() {
+                    open.push(path);
+                }
             } else if kind.is_file() || (kind.is_symlink() && stays(&root, &path)) {
                 found.push(path);
             } else {

@@ -99,12 +99,22 @@ pub(super) struct Mapping {
 pub(super) struct Call {
     pub(super) step: usize,
     pub(super) item: Option<usize>,
-    /// The first attempt that shares the idempotency key.
-    pub(super) first: Option<TaskNumber>,
+    /// How often it was made again under a key of its own.
+    pub(super) renewals: u32,
     /// Retries so far, by rule; the last is the platform's own.
     pub(super) retries: Vec<u32>,
     /// The catch rule whose function is called, and the error that it caught.
     pub(super) handler: Option<(usize, Value)>,
+}
+
+impl Call {
+    /// The idempotency key: the call's place in the graph, whatever ran before it.
+    pub(super) fn key(&self, name: &str) -> String {
+        let item = self.item.map(|item| format!("[{item}]"));
+        let handler = self.handler.as_ref().map(|(rule, _)| format!("!{rule}"));
+        let (item, handler) = (item.unwrap_or_default(), handler.unwrap_or_default());
+        format!("{name}{item}{handler}#{}", self.renewals)
+    }
 }
 
 impl TypedProgram for TaskGraph {

@@ -86,6 +86,7 @@ impl<'a> Turn<'a> {
                 self.end(Ending::Cancelled(cause));
             }
             EventKind::Aborted(error) => self.fail(error),
+            EventKind::Redriven => {}
             // Its tasks are functions: they end, and that is all.
             EventKind::TaskStarted { .. }
             | EventKind::TaskSubmitted { .. }
@@ -144,7 +145,7 @@ impl<'a> Turn<'a> {
         Call {
             step,
             item,
-            first: None,
+            renewals: 0,
             retries: vec![0; self.graph.tasks[step].retry.len() + 1],
             handler: None,
         }
@@ -225,7 +226,7 @@ impl<'a> Turn<'a> {
         self.work.extend(calls);
     }
 
-    fn launch(&mut self, mut call: Call) {
+    fn launch(&mut self, call: Call) {
         let task = &self.graph.tasks[call.step];
         let caught = call
             .handler
@@ -240,9 +241,8 @@ impl<'a> Turn<'a> {
             Err(error) => return self.work.push_back(Work::Failed(call, error)),
         };
         let number = TaskNumber(self.number());
-        let first = *call.first.get_or_insert(number);
         let mut request = TaskRequest::new(number, task.name.as_str(), function.clone(), data);
-        request.call = first;
+        request.key = call.key(task.name.as_str());
         request.timeout = task.timeout;
         let details = json!({ "task": task.name, "number": number, "item": call.item });
         self.record("TaskScheduled", details);
@@ -271,7 +271,6 @@ impl<'a> Turn<'a> {
         let caught =
             json!({ "kind": error.kind, "message": error.message, "details": error.details });
         call.handler = Some((rule, caught));
-        call.first = None;
         self.work.push_back(match &rules[rule].then {
             Fallback::Call { .. } => Work::Launch(call),
             Fallback::Value(value) => match self.evaluate(value, Some(&call)) {
@@ -302,7 +301,7 @@ impl<'a> Turn<'a> {
         *retries += 1;
         if error.retry == TaskRetry::Program {
             // The function answered; an attempt under the same key might be given that answer again.
-            call.first = None;
+            call.renewals += 1;
         }
         Some(delay.max(error.retry_after.unwrap_or_default()))
     }

@@ -2,67 +2,22 @@
 //! loop drives it, and so does a property test.
 
 mod execution;
+mod turn;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::time::Duration;
 
-use faas_core::explain::Reason;
-use faas_core::{ExecutionId, IdSource, Monotonic, Result, TaskId};
+use faas_core::policy::SeededRandom;
+use faas_core::{Error, ExecutionId, IdSource, Monotonic, Result, TaskId};
 use jiff::Timestamp;
 
-use crate::execution_store::model::EngineEvent;
-use crate::execution_store::{Append, Epoch};
-use crate::program::{TaskNumber, TaskRequest};
-use crate::scheduler::{
-    Prewarm, Random, ReadyTask, SchedulerChange, SchedulerContext, WorkflowScheduler,
-};
+use crate::execution_store::{EngineEvent, ExecutionHead};
+use crate::program::{Beginning, Completion, Data, TaskNumber, TaskRequest};
+use crate::scheduler::{ReadyTask, SchedulerChange, WorkflowScheduler};
 
-pub use execution::{Change, ExecutionCore};
-
-/// A task to call once the append that starts it is stored.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Launch {
-    /// Of which execution.
-    pub execution: ExecutionId,
-    /// Its id.
-    pub id: TaskId,
-    /// What to call.
-    pub request: TaskRequest,
-    /// Why now; none for one that ran before a restart.
-    pub reasons: Vec<Reason>,
-}
-
-/// What one turn does to one execution: an append, and what follows once it is stored.
-#[derive(Debug)]
-pub struct Step {
-    /// What to store.
-    pub append: Append,
-    /// What to call then.
-    pub launches: Vec<Launch>,
-    /// Whose futures to drop then.
-    pub cancels: Vec<TaskNumber>,
-}
-
-/// What one turn does.
-#[derive(Debug, Default)]
-pub struct Turn {
-    /// One step for each execution that changed.
-    pub steps: Vec<Step>,
-    /// What to warm up.
-    pub prewarms: Vec<Prewarm>,
-    /// When the scheduler wants to be asked again.
-    pub wake_at: Option<Monotonic>,
-}
-
-/// When a turn takes place.
-#[derive(Debug, Clone, Copy)]
-pub struct Moment {
-    /// For the scheduler.
-    pub now: Monotonic,
-    /// For the executions.
-    pub wall: Timestamp,
-}
+pub use execution::{Change, Due, ExecutionCore, RunningTask};
+pub use turn::{Launch, Moment, Step, Turn};
 
 #[derive(Debug)]
 struct Owned {
@@ -70,12 +25,15 @@ struct Owned {
     ids: BTreeMap<TaskNumber, TaskId>,
     cancels: Vec<TaskNumber>,
     launches: Vec<Launch>,
+    successor: Option<ExecutionId>,
 }
 
 struct Task {
     execution: ExecutionId,
     number: TaskNumber,
     started: Option<Monotonic>,
+    /// Whether it takes a place among the tasks that run.
+    counts: bool,
 }
 
 /// All executions of one engine.
@@ -83,11 +41,11 @@ pub struct EngineCore {
     executions: HashMap<ExecutionId, Owned>,
     tasks: HashMap<TaskId, Task>,
     dirty: BTreeSet<ExecutionId>,
-    timers: BTreeSet<(Timestamp, ExecutionId)>,
+    due: BTreeSet<(Timestamp, ExecutionId)>,
     running: usize,
     limit: usize,
     scheduler: Box<dyn WorkflowScheduler>,
-    random: Random,
+    random: SeededRandom,
     ids: IdSource,
 }
 
@@ -104,7 +62,7 @@ impl EngineCore {
     /// Without executions; at most `limit` tasks run at once.
     pub fn new(
         scheduler: Box<dyn WorkflowScheduler>,
-        random: Random,
+        random: SeededRandom,
         ids: IdSource,
         limit: usize,
     ) -> Self {
@@ -112,7 +70,7 @@ impl EngineCore {
             executions: HashMap::new(),
             tasks: HashMap::new(),
             dirty: BTreeSet::new(),
-            timers: BTreeSet::new(),
+            due: BTreeSet::new(),
             running: 0,
             limit,
             scheduler,
@@ -131,7 +89,7 @@ impl EngineCore {
         self.executions.is_empty()
     }
 
-    /// How many tasks run.
+    /// How many tasks run, but for those that others than functions end.
     pub fn running(&self) -> usize {
         self.running
     }
@@ -143,56 +101,85 @@ impl EngineCore {
 
     /// Draws 64 bits, to be recorded with an event.
     pub fn entropy(&mut self) -> u64 {
-        self.random.next()
+        self.random.next_u64()
+    }
+
+    /// Begins an execution.
+    ///
+    /// # Errors
+    /// The program's own.
+    pub fn begin(
+        &mut self,
+        head: ExecutionHead,
+        program: std::sync::Arc<dyn crate::program::Program>,
+        input: Data,
+        now: Monotonic,
+    ) -> Result<()> {
+        let id = head.id;
+        let beginning = Beginning::of(&head, self.entropy(), input);
+        let at = beginning.at;
+        let (core, changes) = ExecutionCore::begin(head, program, beginning)?;
+        self.insert(core, now);
+        changes
+            .into_iter()
+            .try_for_each(|change| self.changed(id, change, now, at))
     }
 
     /// Takes an execution in; tasks that ran before are launched again with its next append.
     pub fn insert(&mut self, core: ExecutionCore, now: Monotonic) {
         let id = core.head().id;
         let ready: Vec<_> = core.ready().cloned().collect();
-        let running: Vec<_> = core.running().map(|(t, r)| (t, r.clone())).collect();
-        if let Some(at) = core.next_timer() {
-            self.timers.insert((at, id));
+        let running: Vec<_> = core.running().cloned().collect();
+        if let Some(at) = core.next_due() {
+            self.due.insert((at, id));
         }
         let owned = Owned {
             core,
             ids: BTreeMap::new(),
             cancels: Vec::new(),
             launches: Vec::new(),
+            successor: None,
         };
         self.executions.insert(id, owned);
         self.dirty.insert(id);
-        for (task, request) in running {
-            self.resume(id, task, request, now);
+        for task in running {
+            self.resume(id, task, now);
         }
         for request in ready {
             self.ready(id, &request, now);
         }
     }
 
-    fn resume(&mut self, execution: ExecutionId, id: TaskId, request: TaskRequest, now: Monotonic) {
+    fn resume(&mut self, execution: ExecutionId, task: RunningTask, now: Monotonic) {
         let Some(owned) = self.executions.get_mut(&execution) else {
             return;
         };
-        owned.ids.insert(request.task, id);
-        let ready = ready_task(&owned.core, id, &request, now);
-        let number = request.task;
-        owned.launches.push(Launch {
-            execution,
+        let RunningTask {
             id,
             request,
-            reasons: Vec::new(),
-        });
-        let started = Some(now);
-        self.tasks.insert(
-            id,
-            Task {
+            accepted,
+            ..
+        } = task;
+        owned.ids.insert(request.task, id);
+        let ready = ready_task(&owned.core, id, &request, now);
+        let task = Task {
+            execution,
+            number: request.task,
+            started: Some(now),
+            counts: !request.is_passive(),
+        };
+        // Whoever has taken it has its token; but of a job's end the engine must learn again.
+        let waits = accepted && request.target.completion() != Completion::Job;
+        if !waits {
+            owned.launches.push(Launch {
                 execution,
-                number,
-                started,
-            },
-        );
-        self.running += 1;
+                id,
+                request,
+                reasons: Vec::new(),
+            });
+        }
+        self.running += usize::from(task.counts);
+        self.tasks.insert(id, task);
         self.scheduler.observe(SchedulerChange::Started(ready));
     }
 
@@ -203,36 +190,40 @@ impl EngineCore {
         let id: TaskId = self.ids.next();
         owned.ids.insert(request.task, id);
         let ready = ready_task(&owned.core, id, request, now);
-        let number = request.task;
-        self.tasks.insert(
-            id,
-            Task {
-                execution,
-                number,
-                started: None,
-            },
-        );
+        let task = Task {
+            execution,
+            number: request.task,
+            started: None,
+            counts: !request.is_passive(),
+        };
+        self.tasks.insert(id, task);
         self.scheduler.observe(SchedulerChange::Ready(ready));
     }
 
-    /// Lets go of an execution that another engine has, or that must be loaded again; answers the
-    /// tasks whose futures are to be dropped.
+    /// Lets go of an execution that another engine has, or that must be loaded again, and of the
+    /// one that it continues as, if that is not stored yet; answers the tasks whose futures are to
+    /// be dropped.
     pub fn remove(&mut self, id: ExecutionId) -> Vec<TaskNumber> {
         let Some(owned) = self.executions.remove(&id) else {
             return Vec::new();
         };
         self.dirty.remove(&id);
-        self.timers.retain(|(_, execution)| *execution != id);
+        if let Some(at) = owned.core.next_due() {
+            self.due.remove(&(at, id));
+        }
         let numbers: Vec<_> = owned.ids.keys().copied().collect();
         for task in owned.ids.into_values() {
             self.withdraw(task);
+        }
+        if let Some(successor) = owned.successor {
+            self.remove(successor);
         }
         numbers
     }
 
     fn withdraw(&mut self, task: TaskId) {
         if let Some(task) = self.tasks.remove(&task) {
-            self.running -= usize::from(task.started.is_some());
+            self.running -= usize::from(task.counts && task.started.is_some());
         }
         self.scheduler.observe(SchedulerChange::Withdrawn(task));
     }
@@ -242,26 +233,39 @@ impl EngineCore {
     /// # Errors
     /// `NotFound` for an execution that is not here; the program's own.
     pub fn apply(&mut self, id: ExecutionId, event: EngineEvent, now: Monotonic) -> Result<()> {
-        let Some(owned) = self.executions.get_mut(&id) else {
-            let message = format!("execution {id} is not open here");
-            return Err(faas_core::Error::not_found("step execution", message));
+        let at = match &event {
+            EngineEvent::Began(beginning) => beginning.at,
+            EngineEvent::Program(event) => event.at,
+            EngineEvent::Started { at, .. } | EngineEvent::Adopted { at } => *at,
         };
-        let timer = owned.core.next_timer();
-        let ended = ended_task(&event).filter(|(task, _)| owned.core.is_running(*task));
+        let ended = ended_task(&event);
+        let owned = self.owned(id)?;
+        let ended = ended.filter(|(task, _)| owned.core.is_running(*task));
+        let due = owned.core.next_due();
         let changes = owned.core.apply(event)?;
-        let next = owned.core.next_timer();
-        if timer != next {
-            timer.map(|at| self.timers.remove(&(at, id)));
-            next.map(|at| self.timers.insert((at, id)));
-        }
+        let next = owned.core.next_due();
+        self.due_again(id, due, next);
         self.dirty.insert(id);
         if let Some((number, succeeded)) = ended {
             self.ended(id, number, succeeded, now);
         }
-        for change in changes {
-            self.changed(id, change, now);
+        changes
+            .into_iter()
+            .try_for_each(|change| self.changed(id, change, now, at))
+    }
+
+    fn owned(&mut self, id: ExecutionId) -> Result<&mut Owned> {
+        self.executions.get_mut(&id).ok_or_else(|| {
+            let message = format!("execution {id} is not open here");
+            Error::not_found("step execution", message)
+        })
+    }
+
+    fn due_again(&mut self, id: ExecutionId, before: Option<Timestamp>, now: Option<Timestamp>) {
+        if before != now {
+            before.map(|at| self.due.remove(&(at, id)));
+            now.map(|at| self.due.insert((at, id)));
         }
-        Ok(())
     }
 
     fn ended(&mut self, id: ExecutionId, number: TaskNumber, succeeded: bool, now: Monotonic) {
@@ -269,8 +273,10 @@ impl EngineCore {
         let Some(task) = ids.and_then(|ids| ids.remove(&number)) else {
             return;
         };
-        let started = self.tasks.remove(&task).and_then(|task| task.started);
-        self.running -= usize::from(started.is_some());
+        let ended = self.tasks.remove(&task);
+        let started = ended.as_ref().and_then(|task| task.started);
+        let counts = ended.is_some_and(|task| task.counts);
+        self.running -= usize::from(counts && started.is_some());
         let took = started.map_or(Duration::ZERO, |started| now.since(started));
         self.scheduler.observe(SchedulerChange::Ended {
             task,
@@ -279,99 +285,59 @@ impl EngineCore {
         });
     }
 
-    fn changed(&mut self, id: ExecutionId, change: Change, now: Monotonic) {
+    fn changed(
+        &mut self,
+        id: ExecutionId,
+        change: Change,
+        now: Monotonic,
+        at: Timestamp,
+    ) -> Result<()> {
         match change {
             Change::Ready(request) => self.ready(id, &request, now),
-            Change::Withdrawn(number) => {
-                let Some(owned) = self.executions.get_mut(&id) else {
-                    return;
-                };
-                owned.cancels.push(number);
-                owned
-                    .launches
-                    .retain(|launch| launch.request.task != number);
-                if let Some(task) = owned.ids.remove(&number) {
-                    self.withdraw(task);
-                }
-            }
+            Change::Withdrawn(number) => self.withdrawn(id, number),
+            Change::Continues(input) => return self.continues(id, input, now, at),
+        }
+        Ok(())
+    }
+
+    fn withdrawn(&mut self, id: ExecutionId, number: TaskNumber) {
+        let Some(owned) = self.executions.get_mut(&id) else {
+            return;
+        };
+        owned.cancels.push(number);
+        let launches = &mut owned.launches;
+        launches.retain(|launch| launch.request.task != number);
+        if let Some(task) = owned.ids.remove(&number) {
+            self.withdraw(task);
         }
     }
 
-    /// The executions one of whose timers is due.
+    /// Begins the execution that this one goes on as; both are stored by one append.
+    fn continues(
+        &mut self,
+        id: ExecutionId,
+        input: Data,
+        now: Monotonic,
+        at: Timestamp,
+    ) -> Result<()> {
+        let successor: ExecutionId = self.ids.next();
+        let owned = self.owned(id)?;
+        owned.core.continued(successor);
+        owned.successor = Some(successor);
+        let program = owned.core.program().clone();
+        let head = owned.core.head().continued_as(successor, at);
+        self.begin(head, program, input, now)
+    }
+
+    /// The executions of which something is due.
     pub fn due(&self, wall: Timestamp) -> Vec<ExecutionId> {
-        let due = self.timers.iter().take_while(|(at, _)| *at <= wall);
+        let due = self.due.iter().take_while(|(at, _)| *at <= wall);
         due.map(|(_, id)| *id).collect()
     }
 
-    /// When the next timer is due.
-    pub fn next_timer(&self) -> Option<Timestamp> {
-        self.timers.first().map(|(at, _)| *at)
-    }
-
-    /// Ends a turn: the scheduler decides, and what changed is packed, one append an execution.
-    pub fn turn(&mut self, moment: Moment, epoch: Epoch, admit: bool) -> Turn {
-        let mut turn = Turn::default();
-        if admit {
-            self.schedule(moment, &mut turn);
-        }
-        for id in std::mem::take(&mut self.dirty) {
-            let Some(owned) = self.executions.get_mut(&id) else {
-                continue;
-            };
-            let Some(append) = owned.core.take_append(epoch, moment.wall) else {
-                continue;
-            };
-            turn.steps.push(Step {
-                append,
-                launches: std::mem::take(&mut owned.launches),
-                cancels: std::mem::take(&mut owned.cancels),
-            });
-            if owned.core.head().ending.is_some() {
-                self.remove(id);
-            }
-        }
-        turn
-    }
-
-    fn schedule(&mut self, moment: Moment, turn: &mut Turn) {
-        let free = self.limit.saturating_sub(self.running);
-        let random = Random::new(self.random.next());
-        let mut context = SchedulerContext::new(moment.now, random, free);
-        let schedule = self.scheduler.decide(&mut context);
-        turn.prewarms = schedule.prewarms;
-        turn.wake_at = schedule.wake_at;
-        for start in schedule.starts.into_iter().take(free) {
-            self.start(start.task, start.reasons, moment);
-        }
-    }
-
-    /// Starts a task, unless the scheduler speaks of one that may not run: then it is ignored.
-    fn start(&mut self, id: TaskId, reasons: Vec<Reason>, moment: Moment) {
-        let Some(task) = self
-            .tasks
-            .get_mut(&id)
-            .filter(|task| task.started.is_none())
-        else {
-            tracing::warn!(task = %id, "the scheduler started a task that is not ready");
-            return;
-        };
-        let Some(owned) = self.executions.get_mut(&task.execution) else {
-            return;
-        };
-        let Some(request) = owned.core.start(task.number, id, moment.wall) else {
-            return;
-        };
-        task.started = Some(moment.now);
-        self.running += 1;
-        let ready = ready_task(&owned.core, id, &request, moment.now);
-        owned.launches.push(Launch {
-            execution: task.execution,
-            id,
-            request,
-            reasons,
-        });
-        self.dirty.insert(task.execution);
-        self.scheduler.observe(SchedulerChange::Started(ready));
+    /// When something is due next.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.due.first().map(|(at, _)| *at)
     }
 }
 
@@ -400,6 +366,7 @@ fn ready_task(
         workflow: workflow.name.clone(),
         label: request.label.clone(),
         target: request.target.clone(),
+        priority: request.priority,
         since: now,
     }
 }

@@ -1,18 +1,23 @@
 //! The suite of W4's contract.
 
+mod indexes;
+mod owners;
+
 use std::sync::Arc;
 
 use faas_core::{ErrorKind, ExecutionId, Namespace, TaskId};
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::model::EngineEvent;
 use super::{
-    Append, Epoch, ExecutionFilter, ExecutionHead, ExecutionName, ExecutionStatus, OpenEpoch,
-    TransitionNumber, WorkflowExecutionStore,
+    Append, EngineEvent, Epoch, ExecutionFilter, ExecutionHead, ExecutionName, ExecutionStatus,
+    OpenEpoch, TransitionNumber, WorkflowExecutionStore,
 };
 use crate::history::{HistoryQuery, HistoryRecord};
-use crate::program::{Ending, TaskNumber, TimerNumber};
+use crate::program::{Ending, TaskNumber};
+
+pub use indexes::{due_listed, ended_pushed, listed, orphans_listed};
+pub use owners::{epochs_rise, exclusive_voids, renewals_count};
 
 /// A fresh store.
 pub type Subject = Arc<dyn WorkflowExecutionStore>;
@@ -22,12 +27,15 @@ pub const CASES: &[&str] = &[
     "atomic",
     "predecessor",
     "name_once",
+    "successor",
     "fenced",
     "submitted_at_call",
     "loads_all",
     "history",
-    "open_listed",
-    "timers_due",
+    "listed",
+    "ended_pushed",
+    "due_listed",
+    "orphans_listed",
     "exclusive_voids",
     "epochs_rise",
     "renewals_count",
@@ -39,12 +47,15 @@ pub async fn run(case: &str, subject: Subject) {
         "atomic" => atomic(subject).await,
         "predecessor" => predecessor(subject).await,
         "name_once" => name_once(subject).await,
+        "successor" => successor(subject).await,
         "fenced" => fenced(subject).await,
         "submitted_at_call" => submitted_at_call(subject).await,
         "loads_all" => loads_all(subject).await,
         "history" => history(subject).await,
-        "open_listed" => open_listed(subject).await,
-        "timers_due" => timers_due(subject).await,
+        "listed" => listed(subject).await,
+        "ended_pushed" => ended_pushed(subject).await,
+        "due_listed" => due_listed(subject).await,
+        "orphans_listed" => orphans_listed(subject).await,
         "exclusive_voids" => exclusive_voids(subject).await,
         "epochs_rise" => epochs_rise(subject).await,
         "renewals_count" => renewals_count(subject).await,
@@ -55,7 +66,7 @@ pub async fn run(case: &str, subject: Subject) {
 const ID: ExecutionId = ExecutionId::from_u128(7);
 
 async fn open(subject: &Subject) -> Epoch {
-    let opened = subject.open_epoch(OpenEpoch::shared()).await;
+    let opened = subject.epochs().open(OpenEpoch::shared()).await;
     opened.expect("an epoch can be opened").epoch
 }
 
@@ -80,7 +91,9 @@ fn transition(epoch: Epoch, number: u64) -> Append {
     let workflow = "flow".parse().expect("a reference");
     let mut head = ExecutionHead::new(ID, name("one"), workflow, epoch);
     head.transition = TransitionNumber(number);
+    let before = (number > 1).then(|| head.standing());
     let mut append = Append::new(head, vec![event(number)]);
+    append.before = before;
     append.records = vec![HistoryRecord::new(number, time(0), "Test", Value::Null)];
     append
 }
@@ -97,20 +110,20 @@ async fn refused(subject: &Subject, append: Append, kind: ErrorKind) {
     assert_eq!(error.kind(), kind, "{error}");
 }
 
-/// "an append's events, head, timers, snapshot and indexes appear together or not at all."
+/// "an append's events, head, due time, snapshot and indexes appear together or not at all."
 pub async fn atomic(subject: Subject) {
     let epoch = open(&subject).await;
     append(&subject, transition(epoch, 1)).await;
     // It does not follow, so nothing of it may appear.
     let mut wrong = transition(epoch, 3);
     wrong.head.ending = Some(Ending::Cancelled("wrong".into()));
-    wrong.timers_set = vec![(TimerNumber(1), time(5))];
+    wrong.due_set = Some(time(5));
     wrong.snapshot = Some("wrong".into());
     assert!(subject.append(wrong).await.is_err(), "it does not follow");
     let stored = subject.load(ID).await.expect("it is there");
     assert_eq!(stored.events, [event(1)]);
     assert_eq!((stored.snapshot, stored.head.ending), (None, None));
-    assert!(subject.timers(time(9), 9).await.expect("timers").is_empty());
+    assert_eq!(subject.due(time(9), 9).await.expect("a list"), []);
     let ended = ExecutionFilter::new(ExecutionStatus::Cancelled);
     assert!(
         subject
@@ -154,11 +167,44 @@ pub async fn name_once(subject: Subject) {
     append(&subject, second).await;
 }
 
+/// "the first append of a successor appears together with the append that names it, and takes the
+/// name over."
+pub async fn successor(subject: Subject) {
+    let epoch = open(&subject).await;
+    append(&subject, transition(epoch, 1)).await;
+    let next = |number| {
+        let mut last = transition(epoch, number);
+        let mut first = transition(epoch, 1);
+        first.head = last.head.continued_as(ExecutionId::from_u128(8), time(1));
+        first.head.transition = TransitionNumber(1);
+        last.head.ending = Some(Ending::Continued(first.head.id));
+        last.successor = Some(Box::new(first));
+        last
+    };
+    refused(&subject, next(3), ErrorKind::Conflict).await;
+    let find = async || {
+        let found = subject.find(&Namespace::default(), &name("one")).await;
+        found.expect("it can be looked up")
+    };
+    assert_eq!(find().await, Some(ID), "the append was refused");
+    let wanted = next(2);
+    let new = ExecutionId::from_u128(8);
+    append(&subject, wanted.clone()).await;
+    assert_eq!(find().await, Some(new));
+    let head = subject.head(new).await.expect("it is there");
+    let first = wanted.successor.expect("it has one");
+    assert_eq!(head, first.head);
+    let stored = subject.load(new).await.expect("it is there");
+    assert_eq!(stored.events, first.events);
+    let old = subject.head(ID).await.expect("it is there");
+    assert_eq!(old.status(), ExecutionStatus::Continued);
+}
+
 /// "an append under a void or unknown epoch is `PermissionDenied` and changes nothing."
 pub async fn fenced(subject: Subject) {
     let old = open(&subject).await;
     append(&subject, transition(old, 1)).await;
-    subject.void_epoch(old).await.expect("it can be voided");
+    subject.epochs().void(old).await.expect("it can be voided");
     refused(&subject, transition(old, 2), ErrorKind::PermissionDenied).await;
     refused(
         &subject,
@@ -225,100 +271,12 @@ pub async fn history(subject: Subject) {
     assert_eq!(found, (1..=20).collect::<Vec<_>>());
 }
 
-/// "an execution is listed under exactly its head's status."
-pub async fn open_listed(subject: Subject) {
-    let epoch = open(&subject).await;
-    append(&subject, transition(epoch, 1)).await;
-    let listed = async |status| {
-        let page = subject
-            .list(ExecutionFilter::new(status))
-            .await
-            .expect("a page");
-        page.executions
-            .iter()
-            .map(|head| head.id)
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(listed(ExecutionStatus::Running).await, [ID]);
-    let mut last = transition(epoch, 2);
-    last.head.ending = Some(Ending::Cancelled("enough".into()));
-    append(&subject, last).await;
-    assert_eq!(listed(ExecutionStatus::Running).await, []);
-    assert_eq!(listed(ExecutionStatus::Cancelled).await, [ID]);
-}
-
-/// "`timers` answers the timers set and not cleared whose time is not after the one asked for,
-/// soonest first."
-pub async fn timers_due(subject: Subject) {
-    let epoch = open(&subject).await;
-    let mut first = transition(epoch, 1);
-    let timers = [(1, 30), (2, 10), (3, 20), (4, 99)];
-    first.timers_set = timers
-        .map(|(timer, at)| (TimerNumber(timer), time(at)))
-        .into();
-    append(&subject, first).await;
-    let due = async || {
-        let due = subject.timers(time(30), 9).await.expect("timers");
-        due.iter().map(|due| due.timer.0).collect::<Vec<_>>()
-    };
-    assert_eq!(due().await, [2, 3, 1]);
-    let mut second = transition(epoch, 2);
-    second.timers_cleared = vec![(TimerNumber(3), time(20))];
-    append(&subject, second).await;
-    assert_eq!(due().await, [2, 1]);
-}
-
-/// "opening an epoch as exclusive voids all earlier ones."
-pub async fn exclusive_voids(subject: Subject) {
-    let old = open(&subject).await;
-    let new = subject
-        .open_epoch(OpenEpoch::exclusive())
-        .await
-        .expect("an epoch");
-    refused(&subject, transition(old, 1), ErrorKind::PermissionDenied).await;
-    append(&subject, transition(new.epoch, 1)).await;
-    assert_eq!(subject.epochs().await.expect("epochs"), [new]);
-}
-
-/// "an epoch's number is greater than that of every earlier one."
-pub async fn epochs_rise(subject: Subject) {
-    let first = open(&subject).await;
-    let second = open(&subject).await;
-    subject.void_epoch(second).await.expect("it can be voided");
-    let third = open(&subject).await;
-    assert!(
-        first < second && second < third,
-        "{first:?} {second:?} {third:?}"
-    );
-    let live: Vec<_> = subject
-        .epochs()
-        .await
-        .expect("epochs")
-        .iter()
-        .map(|s| s.epoch)
-        .collect();
-    assert_eq!(live, [first, third]);
-}
-
-/// "each renewal raises the epoch's count; that of a void epoch is `PermissionDenied`."
-pub async fn renewals_count(subject: Subject) {
-    let epoch = open(&subject).await;
-    for expected in 1..=3 {
-        let state = subject.renew_epoch(epoch).await.expect("it is not void");
-        assert_eq!(state.renewals, expected);
-    }
-    assert_eq!(subject.epochs().await.expect("epochs")[0].renewals, 3);
-    subject.void_epoch(epoch).await.expect("it can be voided");
-    let error = subject.renew_epoch(epoch).await.expect_err("it is void");
-    assert_eq!(error.kind(), ErrorKind::PermissionDenied);
-}
-
 /// Makes a test of each case of W4's suite; the factory is an expression of a type
 /// `async Fn() -> Subject`.
 #[macro_export]
 macro_rules! workflow_execution_store_conformance {
     ($factory:expr) => {
-        $crate::workflow_execution_store_conformance!(@cases $factory, atomic predecessor name_once fenced submitted_at_call loads_all history open_listed timers_due exclusive_voids epochs_rise renewals_count);
+        $crate::workflow_execution_store_conformance!(@cases $factory, atomic predecessor name_once successor fenced submitted_at_call loads_all history listed ended_pushed due_listed orphans_listed exclusive_voids epochs_rise renewals_count);
     };
     (@cases $factory:expr, $($case:ident)*) => {$(
         #[tokio::test]

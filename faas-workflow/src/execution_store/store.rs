@@ -2,6 +2,7 @@
 
 mod epochs;
 mod keys;
+mod pack;
 mod stored;
 
 use std::sync::Arc;
@@ -9,17 +10,19 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use faas_core::encoding;
-use faas_core::store::{Batch, KeyRange, Precondition, Scan, Store};
+use faas_core::store::{KeyRange, Scan, Store};
 use faas_core::{Component, Description, Error, ErrorKind, ExecutionId, Namespace, Result};
+use futures::StreamExt;
 use futures::future::{BoxFuture, FutureExt};
 use jiff::Timestamp;
 
 use super::{
-    Append, DueTimer, Epoch, EpochState, ExecutionFilter, ExecutionHead, ExecutionName,
-    ExecutionPage, OpenEpoch, StoredExecution, TransitionNumber, WorkflowExecutionStore,
+    Append, DueExecution, Epoch, Epochs, ExecutionFilter, ExecutionHead, ExecutionName,
+    ExecutionPage, StoredExecution, TransitionNumber, WorkflowExecutionStore,
 };
 use crate::history::{HistoryCursor, HistoryPage, HistoryQuery};
-use keys::EXECUTIONS as SPACE;
+use epochs::StoreEpochs;
+use keys::{ENDINGS, EXECUTIONS as SPACE, TimeIndex};
 use stored::{StoredHead, StoredTransition};
 
 /// How many transitions are read at a time.
@@ -29,17 +32,35 @@ const PAGE: usize = 256;
 #[derive(Debug, Clone)]
 pub struct StoreExecutionStore {
     store: Arc<dyn Store>,
+    epochs: StoreEpochs,
 }
 
 impl StoreExecutionStore {
     /// Over `store`.
     pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store }
+        let epochs = StoreEpochs::new(store.clone());
+        Self { store, epochs }
     }
 
     async fn value(&self, key: faas_core::store::Key) -> Result<Option<Bytes>> {
         let entry = self.store.get(&SPACE, &key).await?;
         Ok(entry.map(|entry| entry.value))
+    }
+
+    async fn by_time(
+        &self,
+        index: TimeIndex,
+        at: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<DueExecution>> {
+        let mut range = KeyRange::prefix(index.all());
+        range.end = Some(index.behind(at));
+        let page = self
+            .store
+            .scan(Scan::new(SPACE, range).limit(limit))
+            .await?;
+        let entries = page.entries.iter();
+        entries.map(|entry| TimeIndex::parse(&entry.key)).collect()
     }
 
     /// The transitions from `from` on, one page, and whether there are more.
@@ -59,81 +80,6 @@ impl StoreExecutionStore {
     }
 }
 
-/// One transition as a batch.
-fn batch(append: Append) -> Result<Batch> {
-    let head = append.head;
-    let (id, number) = (head.id, head.transition);
-    let first = number == TransitionNumber(1);
-    let absent_or_any = if first {
-        Precondition::Absent
-    } else {
-        Precondition::Present
-    };
-    let mut batch = Batch::new()
-        .check(SPACE, keys::epoch(head.epoch), Precondition::Present)
-        .put(
-            SPACE,
-            keys::head(id),
-            encoding::encode(&StoredHead(head.clone()))?,
-            absent_or_any,
-        )
-        .put(
-            SPACE,
-            keys::transition(id, number),
-            encoding::encode(&StoredTransition {
-                number,
-                events: append.events,
-                records: append.records,
-                blobs: append.blobs,
-            })?,
-            Precondition::Absent,
-        );
-    if first {
-        let key = keys::name(&head.workflow.namespace, &head.name);
-        let id = id.to_string().into_bytes();
-        batch = batch.put(SPACE, key, id, Precondition::Absent);
-    } else {
-        let key = keys::transition(id, TransitionNumber(number.0.saturating_sub(1)));
-        batch = batch.check(SPACE, key, Precondition::Present);
-    }
-    batch = index(batch, &head, first);
-    for (timer, at) in append.timers_cleared {
-        batch = batch.delete(SPACE, keys::timer(at, id, timer), Precondition::Any);
-    }
-    for (timer, at) in append.timers_set {
-        batch = batch.put(
-            SPACE,
-            keys::timer(at, id, timer),
-            Bytes::new(),
-            Precondition::Any,
-        );
-    }
-    if let Some(snapshot) = append.snapshot {
-        let snapshot = encoding::encode(&stored::StoredSnapshot::new(number, &snapshot))?;
-        batch = batch.put(SPACE, keys::snapshot(id), snapshot, Precondition::Any);
-    }
-    Ok(batch)
-}
-
-/// Moves the execution to the index of its status.
-fn index(batch: Batch, head: &ExecutionHead, first: bool) -> Batch {
-    use super::ExecutionStatus::Running;
-    let status = head.status();
-    if !first && !status.is_ended() {
-        return batch;
-    }
-    let batch = batch.put(
-        SPACE,
-        keys::by_status(status, head.id),
-        Bytes::new(),
-        Precondition::Any,
-    );
-    if first {
-        return batch;
-    }
-    batch.delete(SPACE, keys::by_status(Running, head.id), Precondition::Any)
-}
-
 /// Tells a void epoch from a lost race.
 async fn classify(store: Arc<dyn Store>, epoch: Epoch, error: Error) -> Error {
     if error.kind() != ErrorKind::Conflict {
@@ -147,25 +93,9 @@ async fn classify(store: Arc<dyn Store>, epoch: Epoch, error: Error) -> Error {
 
 #[async_trait]
 impl WorkflowExecutionStore for StoreExecutionStore {
-    async fn open_epoch(&self, request: OpenEpoch) -> Result<EpochState> {
-        epochs::open(&*self.store, request).await
-    }
-
-    async fn renew_epoch(&self, epoch: Epoch) -> Result<EpochState> {
-        epochs::renew(&*self.store, epoch).await
-    }
-
-    async fn void_epoch(&self, epoch: Epoch) -> Result<()> {
-        epochs::end(&*self.store, epoch).await
-    }
-
-    async fn epochs(&self) -> Result<Vec<EpochState>> {
-        epochs::list(&*self.store).await
-    }
-
     fn append(&self, append: Append) -> BoxFuture<'static, Result<()>> {
         let epoch = append.head.epoch;
-        let batch = match batch(append) {
+        let batch = match pack::batch(append) {
             Ok(batch) => batch,
             Err(error) => return futures::future::ready(Err(error)).boxed(),
         };
@@ -245,18 +175,6 @@ impl WorkflowExecutionStore for StoreExecutionStore {
         Ok(page)
     }
 
-    async fn timers(&self, at: Timestamp, limit: usize) -> Result<Vec<DueTimer>> {
-        let mut range = KeyRange::prefix(keys::timers());
-        range.end = Some(keys::timers_behind(at));
-        let mut scan = Scan::new(SPACE, range);
-        scan.limit = limit;
-        let page = self.store.scan(scan).await?;
-        page.entries
-            .iter()
-            .map(|e| keys::parse_timer(&e.key))
-            .collect()
-    }
-
     async fn history(&self, query: HistoryQuery) -> Result<HistoryPage> {
         self.head(query.execution).await?;
         let mut number = TransitionNumber(query.from.0).next();
@@ -277,6 +195,69 @@ impl WorkflowExecutionStore for StoreExecutionStore {
                 return Ok(page);
             }
         }
+    }
+
+    async fn ended(&self, execution: ExecutionId) -> Result<ExecutionHead> {
+        let key = keys::ending(execution);
+        loop {
+            let scan = Scan::new(ENDINGS, KeyRange::prefix(key.clone())).limit(1);
+            let after = self.store.scan(scan).await?.revision;
+            let head = self.head(execution).await?;
+            if head.status().is_ended() {
+                return Ok(head);
+            }
+            let mut changes = self.store.watch(&ENDINGS, key.clone(), after);
+            match changes.next().await {
+                // Whatever changed, the head tells how it stands.
+                Some(Ok(_)) => {}
+                Some(Err(error)) if error.kind() == ErrorKind::Compacted => {}
+                Some(Err(error)) => return Err(error),
+                None => {
+                    let message = "the store watches no longer";
+                    return Err(Error::unavailable("wait for execution", message));
+                }
+            }
+        }
+    }
+
+    async fn due(&self, at: Timestamp, limit: usize) -> Result<Vec<DueExecution>> {
+        self.by_time(TimeIndex::Due, at, limit).await
+    }
+
+    async fn orphans(&self, limit: usize) -> Result<Vec<ExecutionHead>> {
+        let live = epochs::list(&*self.store).await?;
+        let live = |epoch| live.iter().any(|state| state.epoch == epoch);
+        let mut range = KeyRange::prefix(keys::owners());
+        let mut found = Vec::new();
+        while found.len() < limit {
+            let scan = Scan::new(SPACE, range.clone()).limit(limit - found.len());
+            let page = self.store.scan(scan).await?;
+            let Some(first) = page.entries.first() else {
+                break;
+            };
+            let owner = keys::owner(&first.key)?;
+            if live(owner) {
+                // All that it owns lies together: go on behind it.
+                range.start = keys::owned_by(Epoch(owner.0.saturating_add(1)));
+                continue;
+            }
+            for entry in &page.entries {
+                if keys::owner(&entry.key)? != owner {
+                    break;
+                }
+                range = range.after(&entry.key);
+                let head = self.head(keys::last_id(&entry.key)?).await?;
+                // It may have been adopted since the scan.
+                if head.epoch == owner && !head.status().is_ended() {
+                    found.push(head);
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    fn epochs(&self) -> &dyn Epochs {
+        &self.epochs
     }
 
     fn describe(&self) -> Description {

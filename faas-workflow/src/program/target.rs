@@ -6,8 +6,11 @@ use std::sync::Arc;
 
 use faas_core::{Error, ExecutionId, FunctionRef, Result};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::TaskNumber;
+use crate::execution_store::ExecutionName;
+use crate::registry::WorkflowRef;
 
 /// Who runs a task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,6 +26,18 @@ pub enum TaskTarget {
         /// When the task is over.
         completion: Completion,
     },
+    /// An execution of another workflow; it is cancelled if nobody wants the task's answer any more.
+    Workflow(ChildExecution),
+}
+
+impl TaskTarget {
+    /// When a task for it is over.
+    pub fn completion(&self) -> Completion {
+        match self {
+            Self::Resource { completion, .. } => *completion,
+            Self::Function(_) | Self::Workflow(_) => Completion::Response,
+        }
+    }
 }
 
 impl fmt::Display for TaskTarget {
@@ -30,6 +45,46 @@ impl fmt::Display for TaskTarget {
         match self {
             Self::Function(function) => function.fmt(f),
             Self::Resource { name, .. } => name.fmt(f),
+            Self::Workflow(child) => write!(f, "workflow {}", child.workflow),
+        }
+    }
+}
+
+/// What a task that runs another workflow answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ChildAnswer {
+    /// The output of the execution, when it has ended; its error is the task's.
+    #[default]
+    Output,
+    /// The execution as it ended, however it did.
+    Ended,
+    /// The execution as it started; it goes on alone, and outlives whoever started it.
+    Started,
+}
+
+/// An execution of another workflow, as a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ChildExecution {
+    /// Which workflow; its newest version unless it names one.
+    pub workflow: WorkflowRef,
+    /// Under which name; one made of the execution's id and the task's key by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<ExecutionName>,
+    /// What the task answers.
+    #[serde(default)]
+    pub answer: ChildAnswer,
+}
+
+impl ChildExecution {
+    /// An execution of `workflow` whose output is the task's answer.
+    pub fn new(workflow: WorkflowRef) -> Self {
+        Self {
+            workflow,
+            name: None,
+            answer: ChildAnswer::default(),
         }
     }
 }
@@ -108,8 +163,17 @@ pub struct TaskToken {
 }
 
 impl TaskToken {
-    /// The token of a task; `secret` comes from recorded entropy.
-    pub const fn new(execution: ExecutionId, task: TaskNumber, secret: u64) -> Self {
+    /// The token of a task; `entropy` is that of the event that led to it. The secret is a digest
+    /// of it, so that who has one token cannot compute the next.
+    pub fn new(execution: ExecutionId, task: TaskNumber, entropy: u64) -> Self {
+        let digest = Sha256::new()
+            .chain_update(execution.as_u128().to_be_bytes())
+            .chain_update(task.0.to_be_bytes())
+            .chain_update(entropy.to_be_bytes())
+            .finalize();
+        let secret = digest[..8]
+            .iter()
+            .fold(0, |n, &byte| n << 8 | u64::from(byte));
         Self {
             execution,
             task,
@@ -143,7 +207,11 @@ impl FromStr for TaskToken {
         };
         let task = task.parse().map_err(|_| bad())?;
         let secret = u64::from_str_radix(secret, 16).map_err(|_| bad())?;
-        Ok(Self::new(execution.parse()?, TaskNumber(task), secret))
+        Ok(Self {
+            execution: execution.parse()?,
+            task: TaskNumber(task),
+            secret,
+        })
     }
 }
 
@@ -168,7 +236,10 @@ mod tests {
     fn tokens_survive_their_text() {
         let token = TaskToken::new(7u128.into(), TaskNumber(3), u64::MAX);
         assert_eq!(token.to_string().parse::<TaskToken>().unwrap(), token);
-        assert!(!format!("{token:?}").contains("ffff"), "no secret in logs");
+        let secret = token.to_string().rsplit('.').next().unwrap().to_owned();
+        assert!(!format!("{token:?}").contains(&secret), "no secret in logs");
+        let other = TaskToken::new(7u128.into(), TaskNumber(4), u64::MAX);
+        assert_ne!(token.secret, other.secret, "one tells nothing of the other");
         for bad in ["", "1.2", "x.1.1", "00000000000000000000000000000007.1.1.1"] {
             assert!(bad.parse::<TaskToken>().is_err(), "{bad}");
         }

@@ -91,12 +91,20 @@ pub async fn validates_all(subject: Subject) {
     assert!(kept.is_err(), "a faulty definition was kept");
 }
 
-/// "each new definition of a name gets the next number, from 1; versions never change."
+/// "each new definition (or setting) of a name gets the next number, from 1; versions never change."
 pub async fn versions_rise(subject: Subject) {
     for output in 1..=3 {
         let version = register(&subject, output).await.version;
         assert_eq!(version, WorkflowVersion(output as u64));
     }
+    let mut kept = request(3);
+    kept.settings.retention = Some(std::time::Duration::from_secs(1));
+    let settings = kept.settings;
+    let info = subject.register(kept).await.expect("it is registered");
+    assert_eq!(
+        (info.version, info.settings),
+        (WorkflowVersion(4), settings)
+    );
     let first = subject
         .get(&newest().at(WorkflowVersion(1)))
         .await
@@ -110,10 +118,10 @@ pub async fn versions_rise(subject: Subject) {
         .await
         .expect("it is there");
     let numbers: Vec<_> = versions.iter().map(|info| info.version.0).collect();
-    assert_eq!(numbers, [1, 2, 3]);
+    assert_eq!(numbers, [1, 2, 3, 4]);
 }
 
-/// "registering the newest definition again answers its version and makes none."
+/// "registering the newest definition with its settings again answers its version and makes none."
 pub async fn idempotent(subject: Subject) {
     let first = register(&subject, 1).await;
     assert_eq!(register(&subject, 1).await, first);

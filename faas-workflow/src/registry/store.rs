@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     CompiledWorkflow, Definition, Language, RegisterWorkflow, WorkflowInfo, WorkflowRef,
-    WorkflowRegistry, WorkflowVersion,
+    WorkflowRegistry, WorkflowSettings, WorkflowVersion,
 };
 use crate::builder::RustBuilder;
 use crate::program::Program;
@@ -40,6 +40,8 @@ struct StoredVersion {
     name: WorkflowName,
     version: WorkflowVersion,
     definition: Definition,
+    #[serde(default)]
+    settings: WorkflowSettings,
     created: Timestamp,
 }
 
@@ -56,6 +58,7 @@ impl StoredVersion {
             version: self.version,
             digest: self.definition.digest(),
             language: self.definition.language.clone(),
+            settings: self.settings,
             created: self.created,
         }
     }
@@ -203,7 +206,7 @@ impl WorkflowRegistry for StoreWorkflowRegistry {
             let stored = self
                 .stored(&(namespace.clone(), name.clone(), newest))
                 .await?;
-            if stored.definition == request.definition {
+            if stored.definition == request.definition && stored.settings == request.settings {
                 return Ok(stored.info());
             }
         }
@@ -222,6 +225,7 @@ impl WorkflowRegistry for StoreWorkflowRegistry {
             name,
             version,
             definition: request.definition,
+            settings: request.settings,
             created: self.clock.wall(),
         };
         let key = name_key(&stored.namespace, &stored.name);

@@ -4,10 +4,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use faas_core::policy::SeededRandom;
 use faas_core::{ExecutionId, FunctionRef, Monotonic, Name, Namespace, TaskId, WorkflowName};
 
-use super::{Random, ReadyTask, Schedule, SchedulerChange, SchedulerContext, WorkflowScheduler};
 use crate::program::TaskTarget;
+
+use super::{ReadyTask, Schedule, SchedulerChange, SchedulerContext, WorkflowScheduler};
 
 /// Makes a fresh policy.
 pub type Factory<'a> = &'a dyn Fn() -> Box<dyn WorkflowScheduler>;
@@ -48,6 +50,7 @@ fn task(number: u128) -> ReadyTask {
             Namespace::default(),
             Name::new("f").expect("a name"),
         )),
+        priority: 0,
         since: Monotonic::ZERO,
     }
 }
@@ -59,7 +62,11 @@ fn observe(policy: &mut dyn WorkflowScheduler, numbers: std::ops::Range<u128>) {
 /// Decides as an engine does: what is started is observed as started.
 fn decide(policy: &mut dyn WorkflowScheduler, second: u64, free: usize) -> Schedule {
     let now = Monotonic::ZERO + Duration::from_secs(second);
-    let schedule = policy.decide(&mut SchedulerContext::new(now, Random::new(second), free));
+    let schedule = policy.decide(&mut SchedulerContext::new(
+        now,
+        SeededRandom::new(second),
+        free,
+    ));
     for start in &schedule.starts {
         let started = task(start.task.as_u128());
         policy.observe(SchedulerChange::Started(started));

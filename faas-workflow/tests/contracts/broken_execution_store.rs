@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use faas_core::{Description, ExecutionId, Namespace, Result};
 use faas_workflow::execution_store::conformance::{CASES, run};
 use faas_workflow::execution_store::{
-    Append, DueTimer, Epoch, EpochState, ExecutionFilter, ExecutionPage, OpenEpoch,
+    Append, DueExecution, Epoch, EpochState, Epochs, ExecutionFilter, ExecutionPage, OpenEpoch,
     StoredExecution, TransitionNumber,
 };
 use faas_workflow::{
@@ -20,18 +20,18 @@ use jiff::Timestamp;
 struct Broken {
     rule: &'static str,
     inner: Arc<dyn WorkflowExecutionStore>,
-    leaked: Arc<Mutex<Vec<DueTimer>>>,
+    leaked: Arc<Mutex<Vec<DueExecution>>>,
     first: Mutex<Option<EpochState>>,
 }
 
 #[async_trait]
-impl WorkflowExecutionStore for Broken {
-    async fn open_epoch(&self, request: OpenEpoch) -> Result<EpochState> {
+impl Epochs for Broken {
+    async fn open(&self, request: OpenEpoch) -> Result<EpochState> {
         let request = match self.rule {
             "exclusive_voids" => OpenEpoch::shared(),
             _ => request,
         };
-        let opened = self.inner.open_epoch(request).await?;
+        let opened = self.inner.epochs().open(request).await?;
         let first = *self.first.lock().unwrap().get_or_insert(opened);
         Ok(if self.rule == "epochs_rise" {
             first
@@ -40,35 +40,31 @@ impl WorkflowExecutionStore for Broken {
         })
     }
 
-    async fn renew_epoch(&self, epoch: Epoch) -> Result<EpochState> {
+    async fn renew(&self, epoch: Epoch) -> Result<EpochState> {
         match self.rule {
             "renewals_count" => Ok(EpochState { epoch, renewals: 1 }),
-            _ => self.inner.renew_epoch(epoch).await,
+            _ => self.inner.epochs().renew(epoch).await,
         }
     }
 
-    async fn void_epoch(&self, epoch: Epoch) -> Result<()> {
-        self.inner.void_epoch(epoch).await
+    async fn void(&self, epoch: Epoch) -> Result<()> {
+        self.inner.epochs().void(epoch).await
     }
 
-    async fn epochs(&self) -> Result<Vec<EpochState>> {
-        self.inner.epochs().await
+    async fn list(&self) -> Result<Vec<EpochState>> {
+        self.inner.epochs().list().await
     }
+}
 
+#[async_trait]
+impl WorkflowExecutionStore for Broken {
     fn append(&self, mut append: Append) -> BoxFuture<'static, Result<()>> {
         let inner = self.inner.clone();
         match self.rule {
             "atomic" => {
                 let execution = append.head.id;
-                let due = |(timer, at): &(_, _)| DueTimer {
-                    execution,
-                    timer: *timer,
-                    at: *at,
-                };
-                self.leaked
-                    .lock()
-                    .unwrap()
-                    .extend(append.timers_set.iter().map(due));
+                let due = append.due_set.map(|at| DueExecution { execution, at });
+                self.leaked.lock().unwrap().extend(due);
             }
             "name_once" => {
                 let name = format!("{}-{}", append.head.name, append.head.id);
@@ -84,10 +80,12 @@ impl WorkflowExecutionStore for Broken {
             }
             "fenced" => {
                 return Box::pin(async move {
-                    append.head.epoch = inner.open_epoch(OpenEpoch::shared()).await?.epoch;
+                    append.head.epoch = inner.epochs().open(OpenEpoch::shared()).await?.epoch;
                     inner.append(append).await
                 });
             }
+            "successor" => append.successor = None,
+            "orphans_listed" => append.before = Some(append.head.standing()),
             "submitted_at_call" => return async move { inner.append(append).await }.boxed(),
             _ => {}
         }
@@ -116,7 +114,7 @@ impl WorkflowExecutionStore for Broken {
 
     async fn list(&self, filter: ExecutionFilter) -> Result<ExecutionPage> {
         let mut page = self.inner.list(filter).await?;
-        if self.rule == "open_listed" {
+        if self.rule == "listed" {
             let all = ExecutionFilter::new(ExecutionStatus::Cancelled);
             page.executions
                 .extend(self.inner.list(all).await?.executions);
@@ -124,13 +122,28 @@ impl WorkflowExecutionStore for Broken {
         Ok(page)
     }
 
-    async fn timers(&self, at: Timestamp, limit: usize) -> Result<Vec<DueTimer>> {
-        let mut timers = self.inner.timers(at, limit).await?;
-        timers.extend(self.leaked.lock().unwrap().iter());
-        if self.rule == "timers_due" {
-            timers.reverse();
+    async fn ended(&self, execution: ExecutionId) -> Result<ExecutionHead> {
+        match self.rule {
+            "ended_pushed" => self.inner.head(execution).await,
+            _ => self.inner.ended(execution).await,
         }
-        Ok(timers)
+    }
+
+    async fn due(&self, at: Timestamp, limit: usize) -> Result<Vec<DueExecution>> {
+        let mut due = self.inner.due(at, limit).await?;
+        due.extend(self.leaked.lock().unwrap().iter());
+        if self.rule == "due_listed" {
+            due.reverse();
+        }
+        Ok(due)
+    }
+
+    async fn orphans(&self, limit: usize) -> Result<Vec<ExecutionHead>> {
+        self.inner.orphans(limit).await
+    }
+
+    fn epochs(&self) -> &dyn Epochs {
+        self
     }
 
     async fn history(&self, query: HistoryQuery) -> Result<HistoryPage> {

@@ -13,8 +13,7 @@ use faas_workflow::builder::{Expression as E, Fallback, RetryRule, WorkflowBuild
 use faas_workflow::engine::StartExecution;
 use faas_workflow::engine::conformance::Harness;
 use faas_workflow::engine::core::ExecutionCore;
-use faas_workflow::execution_store::StoredExecution;
-use faas_workflow::execution_store::model::EngineEvent;
+use faas_workflow::execution_store::{EngineEvent, StoredExecution};
 use faas_workflow::program::EventKind;
 use faas_workflow::{
     Definition, Ending, ExecutionHead, RegisterWorkflow, StoreExecutionStore,

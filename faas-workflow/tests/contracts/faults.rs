@@ -11,7 +11,7 @@ use faas_core::store::{
 };
 use faas_core::{Error, ErrorKind, MemoryStore, Result, Retry, Store};
 use faas_workflow::engine::conformance::{Harness, Probe};
-use faas_workflow::execution_store::model::EngineEvent;
+use faas_workflow::execution_store::EngineEvent;
 use faas_workflow::{EngineOptions, ExecutionStatus, Signal, WorkflowEngine, WorkflowLayer};
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::BoxStream;

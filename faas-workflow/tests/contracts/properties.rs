@@ -4,15 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use faas_core::policy::SeededRandom;
 use faas_core::{IdSource, Monotonic, TokioClock};
 use faas_workflow::builder::{Expression as E, RetryRule, WorkflowBuilder};
-use faas_workflow::engine::core::{EngineCore, ExecutionCore, Moment};
-use faas_workflow::execution_store::model::EngineEvent;
+use faas_workflow::engine::core::{Due, EngineCore, ExecutionCore, Moment};
+use faas_workflow::execution_store::EngineEvent;
 use faas_workflow::execution_store::{Epoch, StoredExecution};
-use faas_workflow::program::{
-    Beginning, EventKind, ExecutionIdentity, Program, ProgramEvent, TaskRequest,
-};
-use faas_workflow::scheduler::Random;
+use faas_workflow::program::{EventKind, Program, ProgramEvent, TaskRequest};
 use faas_workflow::{Definition, Eager, Ending, ExecutionHead, Language, RustBuilder, TaskError};
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -54,7 +52,7 @@ impl Drive {
         let clock = Arc::new(TokioClock::new());
         let core = EngineCore::new(
             Box::new(Eager::new()),
-            Random::new(1),
+            SeededRandom::new(1),
             IdSource::new(clock, 1),
             3,
         );
@@ -63,13 +61,6 @@ impl Drive {
         let mut head = ExecutionHead::new(id, name, "w".parse().unwrap(), Epoch(1));
         head.digest = program.digest();
         let now = Timestamp::UNIX_EPOCH;
-        let identity = ExecutionIdentity {
-            id: head.id,
-            name: head.name.clone(),
-            workflow: head.workflow.clone(),
-        };
-        let beginning = Beginning::new(now, 0, identity, Arc::new(json!(null)));
-        let execution = ExecutionCore::begin(head.clone(), program.clone(), beginning).unwrap();
         let mut drive = Self {
             core,
             program,
@@ -81,7 +72,11 @@ impl Drive {
             answered: BTreeSet::new(),
             ending: None,
         };
-        drive.core.insert(execution, Monotonic::ZERO);
+        let (head, program) = (drive.head.clone(), drive.program.clone());
+        let begun = drive
+            .core
+            .begin(head, program, Arc::new(json!(null)), Monotonic::ZERO);
+        begun.unwrap();
         drive.turn();
         drive
     }
@@ -117,11 +112,14 @@ impl Drive {
     /// Ends a running task, or lets time pass.
     fn advance(&mut self, choice: usize, failures: &mut BTreeMap<String, u8>) {
         if self.running.is_empty() {
-            self.now = self.core.next_timer().expect("it waits for nothing");
-            let timers = self.core.execution(self.head.id).unwrap().due(self.now);
-            return timers
-                .into_iter()
-                .for_each(|timer| self.event(EventKind::TimerFired { timer }));
+            self.now = self.core.next_due().expect("it waits for nothing");
+            for due in self.core.execution(self.head.id).unwrap().due(self.now) {
+                let Due::Timer(timer) = due else {
+                    panic!("functions have no deadline here: {due:?}");
+                };
+                self.event(EventKind::TimerFired { timer });
+            }
+            return;
         }
         let request = self.running.swap_remove(choice % self.running.len());
         let left = failures.entry(request.label.clone()).or_default();

@@ -16,10 +16,14 @@ pub(super) struct Options(BTreeMap<String, String>);
 impl Options {
     /// Checks options for the tree at `root`.
     pub(super) fn read(root: &Path, options: &BTreeMap<String, String>) -> Result<Self> {
-        let faults = options
+        let mut faults: Vec<_> = options
             .iter()
-            .filter_map(|(name, value)| fault(root, name, value));
-        Error::check("build with cargo", faults.collect())?;
+            .filter_map(|(name, value)| fault(root, name, value))
+            .collect();
+        if !root.is_dir() {
+            faults.push(format!("the source {} is no directory", root.display()));
+        }
+        Error::check("build with cargo", faults)?;
         Ok(Self(options.clone()))
     }
 

@@ -1,26 +1,25 @@
 //! [`ExecutionCore`]: one execution without I/O.
 
-use std::collections::BTreeMap;
+mod pack;
+mod tasks;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
-use faas_core::encoding::{self, Stored};
+use faas_core::encoding;
 use faas_core::{Error, Result, TaskId};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
-use crate::content::Content;
-use crate::execution_store::model::EngineEvent;
-use crate::execution_store::{Append, Epoch, ExecutionHead, StoredExecution};
+use crate::execution_store::{EngineEvent, ExecutionHead, Standing, StoredExecution};
 use crate::history::HistoryRecord;
 use crate::program::{
-    Beginning, Command, EventKind, Program, ProgramEvent, ProgramState, TaskNumber, TaskRequest,
-    TimerNumber, Transition,
+    Beginning, Command, Data, EventKind, Program, ProgramEvent, ProgramState, TaskNumber,
+    TaskRequest, Transition,
 };
+use pack::Snapshot;
+use tasks::Tasks;
 
-/// A snapshot is made after at least so many events, and when as many bytes of events as the last
-/// snapshot had would be replayed, about.
-const SNAPSHOT_EVENTS: usize = 256;
+pub use tasks::{Due, RunningTask};
 
 /// What an event changed for the engine.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +28,8 @@ pub enum Change {
     Ready(TaskRequest),
     /// A task that waited or ran is no longer wanted.
     Withdrawn(TaskNumber),
+    /// It wants to begin again, as a new execution with this input.
+    Continues(Data),
 }
 
 /// One execution: the program's state, its tasks and timers, and what is not yet stored of it.
@@ -40,28 +41,12 @@ pub struct ExecutionCore {
     tasks: Tasks,
     events: Vec<EngineEvent>,
     records: Vec<HistoryRecord>,
-    /// The timer that the store knows.
-    stored_timer: Option<(TimerNumber, Timestamp)>,
+    /// The due time that the store knows.
+    stored_due: Option<Timestamp>,
+    /// How it stands in the store.
+    stored: Option<Standing>,
     since_snapshot: usize,
     snapshot_after: usize,
-}
-
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Tasks {
-    ready: BTreeMap<TaskNumber, TaskRequest>,
-    running: BTreeMap<TaskNumber, (TaskId, TaskRequest)>,
-    timers: BTreeMap<TimerNumber, Timestamp>,
-}
-
-#[derive(Serialize, Deserialize)]
-struct Snapshot {
-    program: Content,
-    tasks: Tasks,
-}
-
-impl Stored for Snapshot {
-    const KIND: &'static str = "engine-snapshot";
-    const VERSION: u32 = 1;
 }
 
 impl ExecutionCore {
@@ -73,13 +58,15 @@ impl ExecutionCore {
             tasks: Tasks::default(),
             events: Vec::new(),
             records: Vec::new(),
-            stored_timer: None,
+            stored_due: None,
+            stored: None,
             since_snapshot: 0,
-            snapshot_after: SNAPSHOT_EVENTS,
+            snapshot_after: pack::SNAPSHOT_EVENTS,
         }
     }
 
-    /// A new execution.
+    /// A new execution; what its first event changed is still to be asked for by
+    /// [`ready`](Self::ready).
     ///
     /// # Errors
     /// The program's own.
@@ -87,10 +74,11 @@ impl ExecutionCore {
         head: ExecutionHead,
         program: Arc<dyn Program>,
         beginning: Beginning,
-    ) -> Result<Self> {
+    ) -> Result<(Self, Vec<Change>)> {
         let mut core = Self::empty(head, program);
-        core.apply(EngineEvent::Began(beginning))?;
-        Ok(core)
+        let mut changes = core.apply(EngineEvent::Began(beginning))?;
+        changes.retain(|change| !matches!(change, Change::Ready(_)));
+        Ok((core, changes))
     }
 
     /// An execution as it was stored.
@@ -103,18 +91,21 @@ impl ExecutionCore {
             return Err(Error::internal("restore execution", message));
         }
         let mut core = Self::empty(stored.head, program);
+        let ending = core.head.ending.take();
         if let Some(bytes) = stored.snapshot {
             let snapshot: Snapshot = encoding::decode(&bytes)?;
             core.state = Some(core.program.restore(&Bytes::from(snapshot.program))?);
-            core.tasks = snapshot.tasks;
+            core.tasks = Tasks::restore(snapshot.tasks);
         }
         for event in stored.events {
             core.apply(event)?;
         }
+        core.head.ending = ending;
         core.since_snapshot = core.events.len();
         core.events.clear();
         core.records.clear();
-        core.stored_timer = core.first_timer();
+        core.stored_due = core.tasks.next_due();
+        core.stored = Some(core.head.standing());
         Ok(core)
     }
 
@@ -123,54 +114,44 @@ impl ExecutionCore {
         &self.head
     }
 
+    /// What it runs.
+    pub fn program(&self) -> &Arc<dyn Program> {
+        &self.program
+    }
+
+    /// The program's state, unless it has not begun.
+    pub fn state(&self) -> Option<&ProgramState> {
+        self.state.as_ref()
+    }
+
     /// The tasks that may run.
     pub fn ready(&self) -> impl Iterator<Item = &TaskRequest> {
-        self.tasks.ready.values()
+        self.tasks.ready()
     }
 
     /// The tasks that run.
-    pub fn running(&self) -> impl Iterator<Item = (TaskId, &TaskRequest)> {
-        self.tasks
-            .running
-            .values()
-            .map(|(id, request)| (*id, request))
+    pub fn running(&self) -> impl Iterator<Item = &RunningTask> {
+        self.tasks.running()
+    }
+
+    /// That task, if it runs.
+    pub fn running_task(&self, task: TaskNumber) -> Option<&RunningTask> {
+        self.tasks.running_task(task)
     }
 
     /// Whether that task runs.
     pub fn is_running(&self, task: TaskNumber) -> bool {
-        self.tasks.running.contains_key(&task)
+        self.tasks.running_task(task).is_some()
     }
 
-    /// When its next timer is due.
-    pub fn next_timer(&self) -> Option<Timestamp> {
-        self.first_timer().map(|(_, at)| at)
+    /// When something of it is due next.
+    pub fn next_due(&self) -> Option<Timestamp> {
+        self.tasks.next_due()
     }
 
-    /// Its timers that are due.
-    pub fn due(&self, wall: Timestamp) -> Vec<TimerNumber> {
-        let due = self.tasks.timers.iter().filter(|(_, at)| **at <= wall);
-        due.map(|(timer, _)| *timer).collect()
-    }
-
-    fn first_timer(&self) -> Option<(TimerNumber, Timestamp)> {
-        let timers = self.tasks.timers.iter().map(|(timer, at)| (*timer, *at));
-        timers.min_by_key(|(timer, at)| (*at, *timer))
-    }
-
-    /// Everything that replay must give again, as bytes: equal histories give equal bytes.
-    ///
-    /// # Errors
-    /// The program's own.
-    pub fn save(&self) -> Result<Bytes> {
-        let missing = || Error::internal("save execution", "it has not begun");
-        let state = self.state.as_ref().ok_or_else(missing)?;
-        let program = Content::from(&self.program.save(state)?);
-        let tasks = Tasks {
-            ready: self.tasks.ready.clone(),
-            running: self.tasks.running.clone(),
-            timers: self.tasks.timers.clone(),
-        };
-        encoding::encode(&Snapshot { program, tasks })
+    /// What of it is due.
+    pub fn due(&self, wall: Timestamp) -> Vec<Due> {
+        self.tasks.due(wall)
     }
 
     /// Takes an event; one that comes too late changes nothing and is not stored.
@@ -186,10 +167,8 @@ impl ExecutionCore {
                 }
                 self.step(program.clone())?
             }
-            EngineEvent::Started { task, id, .. } => {
-                if let Some(request) = self.tasks.ready.remove(task) {
-                    self.tasks.running.insert(*task, (*id, request));
-                }
+            EngineEvent::Started { task, id, at } => {
+                self.tasks.start(*task, *id, *at);
                 self.events.push(event);
                 return Ok(Vec::new());
             }
@@ -206,8 +185,15 @@ impl ExecutionCore {
 
     fn step(&mut self, event: ProgramEvent) -> Result<Transition> {
         match &event.kind {
-            EventKind::TaskEnded { task, .. } => drop(self.tasks.running.remove(task)),
-            EventKind::TimerFired { timer } => drop(self.tasks.timers.remove(timer)),
+            EventKind::TaskEnded { task, .. } => self.tasks.end(*task),
+            EventKind::TaskStarted { task, .. } | EventKind::TaskSubmitted { task, .. } => {
+                self.tasks.accepted(*task);
+            }
+            EventKind::TimerFired { timer } => self.tasks.clear_timer(*timer),
+            EventKind::Redriven => {
+                self.head.ending = None;
+                self.head.redrives += 1;
+            }
             _ => {}
         }
         let missing = || Error::internal("step execution", "it has not begun");
@@ -216,15 +202,19 @@ impl ExecutionCore {
     }
 
     fn expects(&self, event: &ProgramEvent) -> bool {
-        let waited_for = match &event.kind {
-            EventKind::TaskEnded { task, .. }
-            | EventKind::TaskStarted { task, .. }
-            | EventKind::TaskSubmitted { task, .. }
-            | EventKind::TaskHeartbeat { task } => self.is_running(*task),
-            EventKind::TimerFired { timer } => self.tasks.timers.contains_key(timer),
-            _ => true,
-        };
-        waited_for && (self.head.ending.is_none())
+        let ended = self.head.ending.is_some();
+        match &event.kind {
+            EventKind::TaskEnded { task, .. } | EventKind::TaskHeartbeat { task } => {
+                !ended && self.is_running(*task)
+            }
+            EventKind::TaskStarted { task, .. } | EventKind::TaskSubmitted { task, .. } => {
+                !ended && self.running_task(*task).is_some_and(|task| !task.accepted)
+            }
+            EventKind::TimerFired { timer } => !ended && self.tasks.has_timer(*timer),
+            // On replay the ending of the time before is not known any more, and need not be.
+            EventKind::Redriven => true,
+            _ => !ended,
+        }
     }
 
     fn commands(&mut self, commands: Vec<Command>) -> Vec<Change> {
@@ -232,23 +222,23 @@ impl ExecutionCore {
         for command in commands {
             match command {
                 Command::RunTask(request) => {
-                    self.tasks.ready.insert(request.task, request.clone());
+                    self.tasks.make_ready(request.clone());
                     changes.push(Change::Ready(request));
                 }
                 Command::CancelTask(task) => {
-                    let waited = self.tasks.ready.remove(&task).is_some();
-                    let ran = self.tasks.running.remove(&task).is_some();
-                    if waited || ran {
+                    if self.tasks.withdraw(task) {
                         changes.push(Change::Withdrawn(task));
                     }
                 }
-                Command::SetTimer(timer, at) => drop(self.tasks.timers.insert(timer, at)),
-                Command::ClearTimer(timer) => drop(self.tasks.timers.remove(&timer)),
+                Command::SetTimer(timer, at) => self.tasks.set_timer(timer, at),
+                Command::ClearTimer(timer) => self.tasks.clear_timer(timer),
                 Command::End(ending) => {
                     self.head.ending = Some(ending);
-                    let left = std::mem::take(&mut self.tasks);
-                    let left = left.ready.into_keys().chain(left.running.into_keys());
-                    changes.extend(left.map(Change::Withdrawn));
+                    changes.extend(self.tasks.clear().into_iter().map(Change::Withdrawn));
+                }
+                Command::ContinueAsNew(input) => {
+                    changes.extend(self.tasks.clear().into_iter().map(Change::Withdrawn));
+                    changes.push(Change::Continues(input));
                 }
             }
         }
@@ -257,48 +247,13 @@ impl ExecutionCore {
 
     /// Lets a ready task run.
     pub fn start(&mut self, task: TaskNumber, id: TaskId, at: Timestamp) -> Option<TaskRequest> {
-        let request = self.tasks.ready.get(&task)?.clone();
+        let request = self.tasks.ready_task(task)?.clone();
         self.apply(EngineEvent::Started { task, id, at }).ok()?;
         Some(request)
     }
 
-    /// What is not yet stored, as one transition; `None` if all is.
-    pub fn take_append(&mut self, epoch: Epoch, wall: Timestamp) -> Option<Append> {
-        if self.events.is_empty() {
-            return None;
-        }
-        self.head.transition = self.head.transition.next();
-        self.head.epoch = epoch;
-        self.head.updated = wall;
-        self.since_snapshot += self.events.len();
-        let events = std::mem::take(&mut self.events);
-        let mut append = Append::new(self.head.clone(), events);
-        append.records = std::mem::take(&mut self.records);
-        let timer = self.first_timer();
-        if timer != self.stored_timer {
-            append.timers_cleared.extend(self.stored_timer);
-            append.timers_set.extend(timer);
-            self.stored_timer = timer;
-        }
-        if self.since_snapshot >= self.snapshot_after && self.head.ending.is_none() {
-            append.snapshot = self.snapshot();
-        }
-        Some(append)
-    }
-
-    /// A snapshot, unless the program cannot give one: then replay is longer, and that is all.
-    fn snapshot(&mut self) -> Option<Bytes> {
-        self.since_snapshot = 0;
-        match self.save() {
-            Ok(snapshot) => {
-                // An event is some hundred bytes: so the cost of snapshots stays in proportion.
-                self.snapshot_after = SNAPSHOT_EVENTS.max(snapshot.len() / 128);
-                Some(snapshot)
-            }
-            Err(error) => {
-                tracing::warn!(execution = %self.head.id, %error, "no snapshot was made");
-                None
-            }
-        }
+    /// It goes on as that execution.
+    pub(super) fn continued(&mut self, successor: faas_core::ExecutionId) {
+        self.head.ending = Some(crate::program::Ending::Continued(successor));
     }
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use faas_core::{Clock, ErrorKind, Monotonic, Result};
 
-use super::{EngineOptions, Shared};
+use super::EngineOptions;
+use super::shared::Shared;
 use crate::execution_store::Epoch;
 
 /// The renewals of each epoch, and when this engine saw them rise.
@@ -20,7 +21,7 @@ pub(super) async fn keep(shared: Weak<Shared>, clock: Arc<dyn Clock>, options: E
         let Some(shared) = shared.upgrade() else {
             return;
         };
-        match shared.executions.renew_epoch(shared.epoch).await {
+        match shared.executions.epochs().renew(shared.epoch).await {
             Err(error) if error.kind() == ErrorKind::PermissionDenied => return,
             Err(error) => tracing::warn!(%error, "the epoch was not renewed"),
             Ok(_) => {}
@@ -36,7 +37,7 @@ pub(super) async fn keep(shared: Weak<Shared>, clock: Arc<dyn Clock>, options: E
 
 async fn take_over(shared: &Shared, seen: &mut Seen, lease: Duration) -> Result<()> {
     let now = shared.clock.now();
-    for state in shared.executions.epochs().await? {
+    for state in shared.executions.epochs().list().await? {
         if state.epoch == shared.epoch {
             continue;
         }
@@ -46,7 +47,7 @@ async fn take_over(shared: &Shared, seen: &mut Seen, lease: Duration) -> Result<
         }
         if now.since(entry.1) >= lease {
             tracing::warn!(epoch = state.epoch.0, "its engine is silent: taking over");
-            shared.executions.void_epoch(state.epoch).await?;
+            shared.executions.epochs().void(state.epoch).await?;
             seen.remove(&state.epoch);
         }
     }

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use faas_core::explain::{DecisionClass, DecisionLog, Reason};
 use faas_core::{
-    Clock, Error, ErrorKind, ExecutionId, IdSource, Invocation, InvocationId, Invoker, Monotonic,
-    Payload, PrewarmHint, Result,
+    Clock, Error, ErrorKind, ExecutionId, FunctionError, IdSource, Invocation, InvocationId,
+    Invoker, Monotonic, Payload, PrewarmHint, Result,
 };
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -19,15 +19,14 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::{EngineOptions, Shared, call, closed};
-use crate::engine::core::{EngineCore, ExecutionCore, Launch, Moment, Step};
-use crate::execution_store::model::EngineEvent;
+use super::shared::{Shared, closed};
+use super::{EngineOptions, call};
+use crate::engine::core::{Due, EngineCore, ExecutionCore, Launch, Moment, Step};
 use crate::execution_store::{
-    Epoch, ExecutionHead, StoredExecution, TransitionNumber, WorkflowExecutionStore,
+    EngineEvent, Epoch, ExecutionHead, StoredExecution, TransitionNumber, WorkflowExecutionStore,
 };
 use crate::program::{
-    Beginning, Data, Ending, EventKind, Program, ProgramEvent, TaskError, TaskNumber, TaskRetry,
-    TaskTarget,
+    Data, Ending, EventKind, Program, ProgramEvent, TaskError, TaskNumber, TaskRetry, TaskTarget,
 };
 
 /// How many requests one turn takes at most.
@@ -39,7 +38,7 @@ pub(super) enum Message {
     Start {
         head: Box<ExecutionHead>,
         program: Arc<dyn Program>,
-        beginning: Beginning,
+        input: Data,
         reply: Reply<ExecutionHead>,
     },
     Event {
@@ -76,6 +75,7 @@ struct Flight {
     launches: Vec<Launch>,
     cancels: Vec<TaskNumber>,
     waiting: Vec<Waiting>,
+    successor: Option<ExecutionId>,
 }
 
 struct CallEnd {
@@ -172,7 +172,7 @@ impl Live {
 
     /// Ends when there is something to do that nobody reports.
     fn wake(&self) -> BoxFuture<'static, ()> {
-        let timer = self.core.next_timer().map(|at| {
+        let timer = self.core.next_due().map(|at| {
             let wait = at.duration_since(self.clock.wall());
             // One millisecond more, so that wall time is not short of the timer by rounding.
             let wait = Duration::try_from(wait)
@@ -221,8 +221,20 @@ impl Live {
         let wall = self.clock.wall();
         for id in self.core.due(wall) {
             let due = self.core.execution(id).map(|core| core.due(wall));
-            for timer in due.unwrap_or_default() {
-                self.event(id, EventKind::TimerFired { timer });
+            for due in due.unwrap_or_default() {
+                self.due(id, due);
+            }
+        }
+    }
+
+    fn due(&mut self, id: ExecutionId, due: Due) {
+        match due {
+            Due::Timer(timer) => self.event(id, EventKind::TimerFired { timer }),
+            Due::Timeout(task) => {
+                let message = "the task took longer than its timeout";
+                let result = Err(TaskError::new(FunctionError::TIMEOUT, message));
+                self.event(id, EventKind::TaskEnded { task, result });
+                self.abort(id, task);
             }
         }
     }
@@ -261,7 +273,7 @@ impl Live {
             self.landed(flight, result);
         }
         if !self.lost
-            && let Err(error) = self.store.void_epoch(self.epoch).await
+            && let Err(error) = self.store.epochs().void(self.epoch).await
         {
             tracing::warn!(%error, "the epoch was not given up");
         }

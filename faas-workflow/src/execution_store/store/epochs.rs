@@ -1,11 +1,14 @@
 //! Epochs: a fence key that changes only with ownership, and a key beside it for renewals.
 
+use std::sync::Arc;
+
+use async_trait::async_trait;
 use bytes::Bytes;
 use faas_core::store::{Batch, KeyRange, Precondition, Scan, Store};
 use faas_core::{Error, ErrorKind, Result};
 
 use super::keys::{self, EXECUTIONS as SPACE};
-use crate::execution_store::{Epoch, EpochState, OpenEpoch};
+use crate::execution_store::{Epoch, EpochState, Epochs, OpenEpoch};
 
 /// How many epochs a batch voids: below the smallest limit of operations known.
 const VOIDED_AT_ONCE: usize = 32;
@@ -22,8 +25,40 @@ fn number(value: u64) -> Bytes {
     value.to_string().into()
 }
 
+/// The epochs of a [`StoreExecutionStore`](super::StoreExecutionStore).
+#[derive(Debug, Clone)]
+pub(super) struct StoreEpochs {
+    store: Arc<dyn Store>,
+}
+
+impl StoreEpochs {
+    pub(super) fn new(store: Arc<dyn Store>) -> Self {
+        Self { store }
+    }
+}
+
+#[async_trait]
+impl Epochs for StoreEpochs {
+    async fn open(&self, request: OpenEpoch) -> Result<EpochState> {
+        open(&*self.store, request).await
+    }
+
+    async fn renew(&self, epoch: Epoch) -> Result<EpochState> {
+        renew(&*self.store, epoch).await
+    }
+
+    async fn void(&self, epoch: Epoch) -> Result<()> {
+        let gone = remove(Batch::new(), epoch);
+        self.store.commit(gone).await.map(|_| ())
+    }
+
+    async fn list(&self) -> Result<Vec<EpochState>> {
+        list(&*self.store).await
+    }
+}
+
 /// Takes the number after the last one, again while others are faster.
-pub(super) async fn open(store: &dyn Store, request: OpenEpoch) -> Result<EpochState> {
+async fn open(store: &dyn Store, request: OpenEpoch) -> Result<EpochState> {
     loop {
         match try_open(store, request).await {
             Err(error) if error.kind() == ErrorKind::Conflict => {}
@@ -69,7 +104,7 @@ fn remove(batch: Batch, epoch: Epoch) -> Batch {
         .delete(SPACE, keys::renewals(epoch), Precondition::Any)
 }
 
-pub(super) async fn renew(store: &dyn Store, epoch: Epoch) -> Result<EpochState> {
+async fn renew(store: &dyn Store, epoch: Epoch) -> Result<EpochState> {
     let renewals = renewals(store, epoch).await?.ok_or_else(|| void(epoch))? + 1;
     let batch = Batch::new()
         .check(SPACE, keys::epoch(epoch), Precondition::Present)
@@ -84,10 +119,6 @@ pub(super) async fn renew(store: &dyn Store, epoch: Epoch) -> Result<EpochState>
         Err(error) if error.kind() == ErrorKind::Conflict => Err(void(epoch)),
         Err(error) => Err(error),
     }
-}
-
-pub(super) async fn end(store: &dyn Store, epoch: Epoch) -> Result<()> {
-    store.commit(remove(Batch::new(), epoch)).await.map(|_| ())
 }
 
 async fn renewals(store: &dyn Store, epoch: Epoch) -> Result<Option<u64>> {

@@ -7,20 +7,27 @@
 //! | `s` execution | last snapshot |
 //! | `n` namespace name | id |
 //! | `i` status execution | nothing |
-//! | `w` time execution timer | nothing |
+//! | `o` epoch execution | nothing: it goes on, and is that epoch's |
+//! | `w` time execution | nothing: something of it is due |
+//! | `x` time execution | nothing: it may be deleted |
 //! | `e` epoch | nothing: the fence |
 //! | `r` epoch | how often renewed |
 //! | `l` | the last epoch |
+//!
+//! And in a watched space: execution → nothing, when it has ended.
 
 use faas_core::store::{Key, Space};
 use faas_core::{Error, ExecutionId, Namespace, Result};
 use jiff::Timestamp;
 
-use crate::execution_store::{DueTimer, Epoch, ExecutionName, ExecutionStatus, TransitionNumber};
-use crate::program::TimerNumber;
+use crate::execution_store::{
+    DueExecution, Epoch, ExecutionName, ExecutionStatus, TransitionNumber,
+};
 
 /// Nothing here needs an order across keys.
 pub(super) const EXECUTIONS: Space = Space::unwatched("workflow-executions");
+/// That executions have ended, for those who wait for it.
+pub(super) const ENDINGS: Space = Space::watched("workflow-endings");
 
 pub(super) fn head(id: ExecutionId) -> Key {
     Key::new("h").child(id.to_string())
@@ -50,8 +57,26 @@ pub(super) fn by_status(status: ExecutionStatus, id: ExecutionId) -> Key {
     statuses(status).child(id.to_string())
 }
 
-pub(super) fn timers() -> Key {
-    Key::new("w")
+pub(super) fn owners() -> Key {
+    Key::new("o")
+}
+
+pub(super) fn owned_by(epoch: Epoch) -> Key {
+    owners().number(epoch.0)
+}
+
+pub(super) fn owned(epoch: Epoch, id: ExecutionId) -> Key {
+    owned_by(epoch).child(id.to_string())
+}
+
+/// The owner that a key of [`owned`] names.
+pub(super) fn owner(key: &Key) -> Result<Epoch> {
+    let number = key.parts().nth(1).ok_or_else(broken)?;
+    parse(number).map(Epoch)
+}
+
+pub(super) fn ending(id: ExecutionId) -> Key {
+    Key::new(id.to_string())
 }
 
 /// Times before 1970 sort as 1970.
@@ -59,16 +84,42 @@ fn time(at: Timestamp) -> u64 {
     u64::try_from(at.as_microsecond()).unwrap_or(0)
 }
 
-pub(super) fn timer(at: Timestamp, id: ExecutionId, timer: TimerNumber) -> Key {
-    timers()
-        .number(time(at))
-        .child(id.to_string())
-        .number(timer.0)
+/// An index of executions by time.
+#[derive(Clone, Copy)]
+pub(super) enum TimeIndex {
+    /// When something of them is due.
+    Due,
+    /// When they may be deleted.
+    Expiry,
 }
 
-/// Behind all timers that are due at `at`.
-pub(super) fn timers_behind(at: Timestamp) -> Key {
-    timers().number(time(at).saturating_add(1))
+impl TimeIndex {
+    pub(super) fn all(self) -> Key {
+        Key::new(match self {
+            Self::Due => "w",
+            Self::Expiry => "x",
+        })
+    }
+
+    pub(super) fn key(self, at: Timestamp, id: ExecutionId) -> Key {
+        self.all().number(time(at)).child(id.to_string())
+    }
+
+    /// Behind all that lies not after `at`.
+    pub(super) fn behind(self, at: Timestamp) -> Key {
+        self.all().number(time(at).saturating_add(1))
+    }
+
+    pub(super) fn parse(key: &Key) -> Result<DueExecution> {
+        let parts: Vec<_> = key.parts().collect();
+        let [_, at, id] = parts.as_slice() else {
+            return Err(broken());
+        };
+        Ok(DueExecution {
+            execution: parse(id)?,
+            at: Timestamp::from_microsecond(parse(at)?).map_err(|_| broken())?,
+        })
+    }
 }
 
 pub(super) fn epoch(epoch: Epoch) -> Key {
@@ -105,16 +156,4 @@ pub(super) fn last_id(key: &Key) -> Result<ExecutionId> {
 /// The number that ends a key.
 pub(super) fn last_number(key: &Key) -> Result<u64> {
     parse(key.parts().next_back().ok_or_else(broken)?)
-}
-
-pub(super) fn parse_timer(key: &Key) -> Result<DueTimer> {
-    let parts: Vec<_> = key.parts().collect();
-    let [_, at, id, timer] = parts.as_slice() else {
-        return Err(broken());
-    };
-    Ok(DueTimer {
-        execution: parse(id)?,
-        timer: TimerNumber(parse(timer)?),
-        at: Timestamp::from_microsecond(parse(at)?).map_err(|_| broken())?,
-    })
 }

@@ -5,8 +5,7 @@ use faas_core::encoding::Stored;
 use serde::{Deserialize, Serialize};
 
 use crate::content::Content;
-use crate::execution_store::model::EngineEvent;
-use crate::execution_store::{BlobRef, ExecutionHead, TransitionNumber};
+use crate::execution_store::{EngineEvent, ExecutionHead, TransitionNumber};
 use crate::history::HistoryRecord;
 
 #[derive(Serialize, Deserialize)]
@@ -24,8 +23,6 @@ pub(super) struct StoredTransition {
     pub(super) events: Vec<EngineEvent>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) records: Vec<HistoryRecord>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) blobs: Vec<BlobRef>,
 }
 
 impl Stored for StoredTransition {

@@ -12,7 +12,12 @@ impl Live {
         if head.status().is_ended() {
             self.away.insert(id);
         }
+        let successor = step.append.successor.as_ref().map(|next| next.head.id);
+        if let Some(next) = successor {
+            self.opened(next);
+        }
         let flight = Flight {
+            successor,
             generation: self.generations.get(&id).copied().unwrap_or_default(),
             launches: step.launches,
             cancels: step.cancels,
@@ -87,6 +92,9 @@ impl Live {
         }
         let too_large = error.kind() == ErrorKind::InvalidArgument;
         let abort = too_large.then(|| TaskError::new("Platform.LimitExceeded", error.to_string()));
+        if let Some(next) = flight.successor {
+            self.forget(next);
+        }
         self.reload(id, abort);
     }
 
@@ -139,7 +147,7 @@ async fn load(
     abort: Option<TaskError>,
 ) -> Result<Option<Message>> {
     let stored = shared.executions.load(id).await?;
-    let live = shared.executions.epochs().await?;
+    let live = shared.executions.epochs().list().await?;
     let theirs = stored.head.epoch != epoch && live.iter().any(|s| s.epoch == stored.head.epoch);
     if theirs && !stored.head.status().is_ended() {
         return Ok(None);

@@ -50,12 +50,7 @@ impl Live {
         self.decisions
             .record(DecisionClass::Task, subjects, None, reasons);
         let TaskTarget::Function(function) = launch.request.target else {
-            let target = launch.request.target;
-            let message = format!("this engine runs functions, and {target} is none");
-            let error =
-                TaskError::new("Platform.Unsupported", message).with_retry(TaskRetry::Never);
-            let result = Err(error);
-            return self.event(id, EventKind::TaskEnded { task, result });
+            return self.unsupported(id, task);
         };
         let payload = match Payload::json(&*launch.request.input) {
             Ok(payload) => payload,
@@ -74,7 +69,7 @@ impl Live {
             .request
             .timeout
             .map(|timeout| self.clock.now() + timeout);
-        invocation.idempotency_key = Some(format!("{id}/{}", launch.request.call).into());
+        invocation.idempotency_key = Some(format!("{id}/{}", launch.request.key).into());
         invocation.caller.identity = Some(format!("execution/{id}").into());
         let (invoker, clock) = (self.invoker.clone(), self.clock.clone());
         let limit = self.options.response_bytes;
@@ -91,5 +86,11 @@ impl Live {
             }
         });
         self.aborts.insert((id, task), handle);
+    }
+
+    fn unsupported(&mut self, id: ExecutionId, task: TaskNumber) {
+        let error = TaskError::new("Platform.Unsupported", "the engine runs functions alone");
+        let result = Err(error.with_retry(TaskRetry::Never));
+        self.event(id, EventKind::TaskEnded { task, result });
     }
 }

@@ -16,9 +16,9 @@ impl Live {
             Message::Start {
                 head,
                 program,
-                beginning,
+                input,
                 reply,
-            } => self.begin(*head, program, beginning, reply),
+            } => self.begin(*head, program, input, reply),
             Message::Event {
                 execution,
                 kind,
@@ -46,7 +46,7 @@ impl Live {
         &mut self,
         head: ExecutionHead,
         program: Arc<dyn Program>,
-        mut beginning: Beginning,
+        input: Data,
         reply: Reply<ExecutionHead>,
     ) {
         if self.core.len() >= self.options.executions {
@@ -56,10 +56,9 @@ impl Live {
             return;
         }
         let id = head.id;
-        beginning.entropy = self.core.entropy();
-        match ExecutionCore::begin(head, program, beginning) {
-            Ok(core) => {
-                self.insert(core);
+        match self.core.begin(head, program, input, self.clock.now()) {
+            Ok(()) => {
+                self.opened(id);
                 self.waiting
                     .entry(id)
                     .or_default()
@@ -69,12 +68,10 @@ impl Live {
         }
     }
 
-    pub(super) fn insert(&mut self, core: ExecutionCore) {
-        let id = core.head().id;
+    pub(super) fn opened(&mut self, id: ExecutionId) {
         self.generation += 1;
         self.generations.insert(id, self.generation);
         self.away.remove(&id);
-        self.core.insert(core, self.clock.now());
     }
 
     pub(super) fn adopt(
@@ -93,7 +90,8 @@ impl Live {
         }
         match ExecutionCore::restore(stored, program) {
             Ok(core) => {
-                self.insert(core);
+                self.core.insert(core, self.clock.now());
+                self.opened(id);
                 let at = self.clock.wall();
                 self.apply(id, EngineEvent::Adopted { at });
                 if let Some(error) = abort {
