@@ -18,7 +18,9 @@ use futures::stream::BoxStream;
 
 use crate::error::Result;
 
-pub use batch::{Batch, BatchId, BatchOutcome, Committed, Operation, Precondition};
+pub use batch::{
+    AmbiguousCommit, Batch, BatchId, BatchOutcome, Committed, Operation, Precondition,
+};
 pub use key::{Key, KeyRange, Space};
 pub use memory::MemoryStore;
 
@@ -27,6 +29,8 @@ pub use memory::MemoryStore;
 pub enum Durability {
     /// Gone when the process ends.
     Volatile,
+    /// Survives the process; power loss may take what was acknowledged last.
+    Process,
     /// Survives the process and power loss.
     Disk,
     /// Survives the loss of a machine.
@@ -183,9 +187,10 @@ pub struct Change {
 ///   and never will.
 ///
 /// # Errors
-/// `Conflict` (safe: read and try again), `InvalidArgument`, `Unavailable` (safe if nothing was
-/// submitted, else ambiguous), `Compacted` from a watch; `InvalidArgument` from a watch of an
-/// unwatched space.
+/// `Conflict` (safe: read and try again), `InvalidArgument`, `Unavailable` or `Exhausted` (safe:
+/// nothing happened), `Compacted` from a watch; `InvalidArgument` from a watch of an unwatched
+/// space. A commit that may or may not have happened is `Unavailable`, its retry is
+/// `Ambiguous`, and its source is an [`AmbiguousCommit`], which names the batch.
 ///
 /// # Implementing
 /// Run `store_conformance!` (feature `conformance`) against it;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 
 use super::{Key, Limits, Revision, Space, Version};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Retry};
 
 /// Names a batch, so that one can ask what came of it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -70,6 +70,19 @@ pub struct Operation {
     pub precondition: Precondition,
     /// What it does.
     pub effect: Effect,
+}
+
+impl Operation {
+    /// The `Conflict` of a precondition that does not hold, for a key that is there or not.
+    pub fn conflict(&self, present: bool) -> Error {
+        let (key, space) = (&self.key, self.space.name());
+        let message = match (&self.precondition, present) {
+            (Precondition::Absent, _) => format!("{key:?} of space {space} exists already"),
+            (_, false) => format!("{key:?} of space {space} does not exist"),
+            _ => format!("{key:?} of space {space} has changed"),
+        };
+        Error::conflict("commit", message)
+    }
 }
 
 /// See [`Operation::effect`].
@@ -186,6 +199,14 @@ impl Batch {
         self
     }
 
+    /// The bytes of its keys and values.
+    pub fn bytes(&self) -> usize {
+        self.operations.iter().fold(0usize, |all, operation| {
+            all.saturating_add(operation.key.as_bytes().len())
+                .saturating_add(operation.effect.value_bytes())
+        })
+    }
+
     /// Checks the batch at the door of a store.
     ///
     /// # Errors
@@ -199,11 +220,9 @@ impl Batch {
             }
         };
         over(self.operations.len(), limits.operations, &"operations");
-        let mut all = 0usize;
         for (index, operation) in self.operations.iter().enumerate() {
             let value = operation.effect.value_bytes();
             let key = operation.key.as_bytes().len();
-            all = all.saturating_add(key).saturating_add(value);
             over(
                 value,
                 limits.value_bytes,
@@ -215,7 +234,7 @@ impl Batch {
                 &format_args!("bytes of the key of operation {index}"),
             );
         }
-        over(all, limits.batch_bytes, &"bytes in all");
+        over(self.bytes(), limits.batch_bytes, &"bytes in all");
         let mut seen = BTreeMap::new();
         for (index, Operation { space, key, .. }) in self.operations.iter().enumerate() {
             if let Some(first) = seen.insert((space.name(), key), index) {
@@ -246,6 +265,34 @@ impl Committed {
             .iter()
             .find(|(changed, _)| changed == space)
             .map(|(_, revision)| *revision)
+    }
+}
+
+/// The source of the error of a commit that may or may not have happened.
+///
+/// ```
+/// use faas_core::store::{AmbiguousCommit, Batch};
+///
+/// let batch = Batch::new();
+/// let error = AmbiguousCommit(batch.id()).into_error("the connection was cut");
+/// assert_eq!(AmbiguousCommit::of(&error), Some(batch.id()));
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} may have happened: ask for its outcome")]
+pub struct AmbiguousCommit(pub BatchId);
+
+impl AmbiguousCommit {
+    /// The error of the commit: `Unavailable`, ambiguous.
+    pub fn into_error(self, why: impl fmt::Display) -> Error {
+        Error::unavailable("commit", format!("{why}; {self}"))
+            .with_retry(Retry::Ambiguous)
+            .with_source(self)
+    }
+
+    /// The batch that `error` leaves in doubt.
+    pub fn of(error: &Error) -> Option<BatchId> {
+        let source = std::error::Error::source(error)?;
+        source.downcast_ref::<Self>().map(|ambiguous| ambiguous.0)
     }
 }
 

@@ -14,6 +14,7 @@
 //! to forget old changes.
 
 mod commits;
+mod guarded;
 mod reads;
 mod watches;
 
@@ -76,6 +77,11 @@ impl Fixture {
     pub fn compacting(mut self, compact: Compact) -> Self {
         self.compact = Some(compact);
         self
+    }
+
+    /// The store, which keeps its guard itself: for the suites of components over a store.
+    pub fn into_store(self) -> Arc<dyn Store> {
+        Arc::new(guarded::Guarded::new(self.store, self.guard))
     }
 }
 

@@ -29,6 +29,12 @@ impl Space {
         }
     }
 
+    /// A space by a name that was read, as a store does that remembers spaces across restarts.
+    pub fn declared(name: impl Into<Cow<'static, str>>, watched: bool) -> Self {
+        let name = name.into();
+        Self { name, watched }
+    }
+
     /// Its name.
     pub fn name(&self) -> &str {
         &self.name

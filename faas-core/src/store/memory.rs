@@ -14,7 +14,7 @@ use self::shelf::{Shelf, entry};
 use super::batch::Effect;
 use super::{
     Batch, BatchId, BatchOutcome, Change, Committed, Durability, Entry, Key, Limits, Page,
-    Precondition, Revision, Scan, Space, Store, Version,
+    Revision, Scan, Space, Store, Version,
 };
 use crate::error::{Error, Result};
 
@@ -86,7 +86,7 @@ impl State {
                 .precondition
                 .holds(entry.map(|(value, version)| (value, *version)))
             {
-                return Err(conflict(operation, entry.is_some()));
+                return Err(operation.conflict(entry.is_some()));
             }
         }
         let mut committed = Committed::default();
@@ -156,17 +156,6 @@ impl State {
         self.outcome_order.push_back(id);
         self.outcomes.insert(id, outcome);
     }
-}
-
-fn conflict(operation: &super::Operation, present: bool) -> Error {
-    let key = &operation.key;
-    let space = operation.space.name();
-    let message = match (&operation.precondition, present) {
-        (Precondition::Absent, _) => format!("{key:?} of space {space} exists already"),
-        (_, false) => format!("{key:?} of space {space} does not exist"),
-        _ => format!("{key:?} of space {space} has changed"),
-    };
-    Error::conflict("commit", message)
 }
 
 #[async_trait]

@@ -1,0 +1,16 @@
+//! The store over real files.
+
+#[cfg(test)]
+mod common;
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod groups;
+#[cfg(test)]
+mod kept;
+#[cfg(test)]
+mod opening;
