@@ -3,10 +3,15 @@
 //! The sandbox calls us: it asks for the next invocation, posts its answer, and asks again. Each
 //! sandbox has a listener of its own, so what calls there is that sandbox.
 
+mod answer;
 mod api;
+mod call;
 mod environment;
+mod flight;
 mod instance;
+mod report;
 mod server;
+mod stream;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -33,7 +38,7 @@ use crate::sandbox_end::SandboxEnd;
 ///
 /// Lambda's API cannot cancel: an invocation that nobody waits for runs on, and its slot returns
 /// when the runtime asks for the next one. One that exceeds its timeout makes its instance one to
-/// replace. Answers in Lambda's streaming mode are collected, with the errors in their trailers.
+/// replace. Answers in Lambda's streaming mode are passed on as they come, as fast as they are read.
 #[derive(Clone)]
 pub struct LambdaRuntime {
     name: HookName,
@@ -114,7 +119,9 @@ impl Contract for LambdaRuntime {
             return Err(Error::unsupported("connect", message));
         };
         let api = self.api(connect.sandbox)?;
-        api.ready().await?;
+        api.ready()
+            .await
+            .map_err(|end| end.undelivered(connect.instance))?;
         let instance = instance::Instance::new(api, &connect, self.clock.clone(), self.grace);
         Ok(Arc::new(instance))
     }

@@ -60,6 +60,11 @@ impl Limit {
         self.clock.sleep_until(self.timeout_at() + grace)
     }
 
+    /// Whether [`sleep`](Self::sleep) would end at once.
+    pub(crate) fn is_over(&self) -> bool {
+        self.clock.now() >= self.end()
+    }
+
     /// Ends when so much time has passed from now on.
     pub(crate) fn pause(&self, pause: Duration) -> BoxFuture<'static, ()> {
         self.clock.sleep_until(self.clock.now() + pause)

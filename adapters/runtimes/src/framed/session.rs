@@ -200,6 +200,14 @@ impl Session {
     pub(super) fn stream(self) -> Body {
         Body::stream(futures::stream::unfold(Some(self), |session| async move {
             let mut session = session?;
+            // Parts may come for ever, and each before anybody looks at the time.
+            if session.limit.is_over() {
+                let stop = session
+                    .limit
+                    .expired()
+                    .map_or_else(Stop::Lost, Stop::Failed);
+                return Some((session.stopped(stop), None));
+            }
             match session.part().await {
                 Ok(Ok(data)) => Some((Ok(Frame::Data(data)), Some(session))),
                 Ok(Err(end)) => Some((Ok(session.finish(end)), None)),

@@ -6,53 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use faas_core::{ContentType, Error, FunctionError, Result};
 use http::HeaderMap;
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
-use crate::lifecycle::{Busy, Lifecycle};
+use super::flight::{Flight, Head, Job, Verdict};
+use crate::lifecycle::Lifecycle;
 use crate::sandbox_end::SandboxEnd;
-
-/// What came of an invocation.
-#[derive(Debug)]
-pub(super) enum Answer {
-    Whole(ContentType, Bytes),
-    Failed(FunctionError),
-    /// The sandbox is gone; whether it had the request.
-    Gone(SandboxEnd, bool),
-}
-
-/// The slot of an invocation; whoever waits on the other end of `watched` learns of its end.
-#[derive(Debug)]
-pub(super) struct Slot {
-    pub(super) _busy: Busy,
-    pub(super) _watched: oneshot::Sender<()>,
-}
-
-/// An invocation on its way to the runtime.
-#[derive(Debug)]
-pub(super) struct Job {
-    pub(super) id: String,
-    pub(super) headers: HeaderMap,
-    pub(super) payload: Bytes,
-    pub(super) flight: Flight,
-}
-
-/// An invocation that the runtime has.
-#[derive(Debug)]
-pub(super) struct Flight {
-    pub(super) _slot: Slot,
-    pub(super) reply: Option<oneshot::Sender<Answer>>,
-    /// Bytes of the answer at most.
-    pub(super) limit: u64,
-}
-
-impl Flight {
-    fn answer(&mut self, answer: Answer) {
-        if let Some(reply) = self.reply.take() {
-            // Nobody may wait any longer: Lambda cannot cancel, so that is no fault.
-            let _ = reply.send(answer);
-        }
-    }
-}
 
 /// How far the runtime is.
 #[derive(Debug, Clone)]
@@ -97,16 +55,26 @@ impl Api {
     }
 
     /// Ends when the runtime first asks for an invocation.
-    pub(super) async fn ready(&self) -> Result<()> {
-        let mut stage = self.stage.subscribe();
-        let known = stage
-            .wait_for(|stage| !matches!(stage, Stage::Starting))
-            .await;
-        match known.map(|stage| stage.clone()) {
-            Ok(Stage::Ready) => Ok(()),
-            Ok(Stage::Ended(end)) => Err(Error::unavailable("connect", end.why().to_owned())),
-            _ => Err(Error::unavailable("connect", "the listener is closed")),
+    pub(super) async fn ready(&self) -> Result<(), SandboxEnd> {
+        match self.reach(|stage| !matches!(stage, Stage::Starting)).await {
+            Stage::Ended(end) => Err(end),
+            Stage::Starting | Stage::Ready => Ok(()),
         }
+    }
+
+    /// Ends with the sandbox.
+    pub(super) async fn ended(&self) -> SandboxEnd {
+        match self.reach(|stage| matches!(stage, Stage::Ended(_))).await {
+            Stage::Ended(end) => end,
+            Stage::Starting | Stage::Ready => SandboxEnd::unreachable("its listener is closed"),
+        }
+    }
+
+    async fn reach(&self, wanted: impl FnMut(&Stage) -> bool) -> Stage {
+        let mut stage = self.stage.subscribe();
+        let reached = stage.wait_for(wanted).await.map(|stage| stage.clone());
+        // The sender is ours and lives.
+        reached.unwrap_or_else(|_| Stage::Ended(SandboxEnd::unreachable("its listener is closed")))
     }
 
     /// An instance takes the runtime over.
@@ -128,7 +96,7 @@ impl Api {
         let known = self.with(|state| {
             // Asked under the lock that `end` empties the queue under.
             if let Stage::Ended(end) = &*self.stage.borrow() {
-                job.flight.answer(Answer::Gone(end.clone(), false));
+                job.flight.undelivered(end.clone());
                 return false;
             }
             let queued = state.queue.iter().any(|other| other.id == job.id);
@@ -140,10 +108,10 @@ impl Api {
         });
         self.work.notify_one();
         match known {
-            true => Err(Error::conflict(
-                "invoke",
-                format!("invocation {id} runs here already"),
-            )),
+            true => {
+                let message = format!("invocation {id} runs here already");
+                Err(Error::conflict("invoke", message))
+            }
             false => Ok(()),
         }
     }
@@ -193,26 +161,39 @@ impl Api {
         }
     }
 
-    /// How much the answer to that invocation may be; none if the runtime does not have it.
-    pub(super) fn limit(&self, id: &str) -> Option<u64> {
-        self.with(|state| {
-            let flight = state.flights.get(id)?;
-            flight.reply.is_some().then_some(flight.limit)
+    /// The runtime begins to answer: the right to do so, once, if it was asked.
+    pub(super) fn claim(self: &Arc<Self>, id: &str) -> Option<Claim> {
+        let limit = self.with(|state| {
+            let flight = state.flights.get_mut(id).filter(|flight| !flight.claimed)?;
+            flight.claimed = true;
+            Some(flight.limit)
+        })?;
+        Some(Claim {
+            api: self.clone(),
+            id: id.to_owned(),
+            limit,
+            settled: false,
         })
     }
 
-    /// The runtime has answered; whether it had been asked.
-    pub(super) fn answer(&self, id: &str, answer: Answer) -> bool {
-        self.with(|state| {
-            let flight = state
-                .flights
-                .get_mut(id)
-                .filter(|flight| flight.reply.is_some());
-            let Some(flight) = flight else { return false };
-            flight.answer(answer);
-            state.answered.push_back(id.to_owned());
-            true
-        })
+    fn flight<T>(&self, id: &str, act: impl FnOnce(&mut Flight) -> T) -> Option<T> {
+        self.with(|state| state.flights.get_mut(id).map(act))
+    }
+
+    /// The runtime has answered; whether anybody still knew of the invocation.
+    fn settle(&self, id: &str, answer: impl FnOnce(&mut Flight)) -> bool {
+        let settled = self.with(|state| {
+            answer(state.flights.get_mut(id)?);
+            match state.has_excess() {
+                // Its loop asks for more already.
+                true => Some(state.flights.remove(id)),
+                false => {
+                    state.answered.push_back(id.to_owned());
+                    Some(None)
+                }
+            }
+        });
+        settled.is_some()
     }
 
     /// The runtime cannot start, or is gone: everything that waits for it ends.
@@ -238,10 +219,44 @@ impl Api {
             lifecycle.fail(end.why());
         }
         for mut job in queue {
-            job.flight.answer(Answer::Gone(end.clone(), false));
+            job.flight.undelivered(end.clone());
         }
         for mut flight in flights.into_values() {
-            flight.answer(Answer::Gone(end.clone(), true));
+            flight.end(Verdict::Gone(end.clone()));
+        }
+    }
+}
+
+/// The right to answer one invocation; dropped before the end, the answer is cut short.
+pub(super) struct Claim {
+    api: Arc<Api>,
+    id: String,
+    pub(super) limit: u64,
+    settled: bool,
+}
+
+impl Claim {
+    pub(super) fn whole(mut self, content_type: ContentType, bytes: Bytes) -> bool {
+        self.settled = true;
+        self.api
+            .settle(&self.id, |flight| flight.whole(content_type, bytes))
+    }
+
+    pub(super) fn stream(&self, head: Head) -> Option<mpsc::Sender<Bytes>> {
+        self.api.flight(&self.id, |flight| flight.stream(head))?
+    }
+
+    pub(super) fn end(mut self, verdict: Verdict) -> bool {
+        self.settled = true;
+        self.api.settle(&self.id, |flight| flight.end(verdict))
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if !self.settled {
+            let verdict = Verdict::CutShort("its connection was closed".to_owned());
+            self.api.settle(&self.id, |flight| flight.end(verdict));
         }
     }
 }
@@ -259,14 +274,21 @@ impl State {
         if let Some(id) = self.answered.pop_front() {
             return self.flights.remove(&id);
         }
-        // More loops than slots: one has dropped what it had, and will never answer it.
-        let excess = self.pollers + self.flights.len() > self.concurrency.max(1);
-        let lost = self.flights.keys().next().filter(|_| excess).cloned()?;
+        let unanswered = self.flights.iter().find(|(_, flight)| !flight.claimed);
+        // Its loop has dropped it, and will never answer it.
+        let lost = unanswered.filter(|_| self.has_excess());
+        let lost = lost.map(|(id, _)| id.clone())?;
         let mut flight = self.flights.remove(&lost)?;
         let message = "the runtime asked for the next invocation without answering this one";
         let error = FunctionError::new(FunctionError::PROTOCOL, message);
-        flight.answer(Answer::Failed(error));
+        flight.end(Verdict::Failed(error));
         Some(flight)
+    }
+
+    /// Whether there are more loops of the runtime than slots: then one of those that ask has left
+    /// an invocation behind.
+    fn has_excess(&self) -> bool {
+        self.pollers + self.flights.len() > self.concurrency.max(1)
     }
 
     /// The next invocation, and whether there are more.

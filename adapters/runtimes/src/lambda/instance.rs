@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use faas_core::{
-    Body, Clock, InstanceId, Invocation, InvocationId, Monotonic, Response, Result, TraceContext,
+    Clock, InstanceId, Invocation, InvocationId, Monotonic, Payload, Response, Result, TraceContext,
 };
 use faas_function::contract::Connect;
 use faas_function::instance::{FunctionInstance, Health, Permit};
@@ -14,10 +15,11 @@ use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tokio::sync::oneshot;
 
-use super::api::{Answer, Api, Flight, Job, Slot};
+use super::api::Api;
+use super::call::Call;
+use super::flight::{Flight, Job, Slot};
 use crate::lifecycle::Lifecycle;
 use crate::limit::Limit;
-use crate::sandbox_end::SandboxEnd;
 
 pub(super) struct Instance {
     api: Arc<Api>,
@@ -86,29 +88,6 @@ impl Instance {
             }
         });
     }
-
-    fn expired(&self, invocation: InvocationId, id: &str, limit: &Limit) -> Result<Response> {
-        let delivered = self.api.abandon(id);
-        let error = limit.expired()?;
-        if delivered {
-            // Lambda cannot cancel: only the end of its sandbox ends it.
-            self.lifecycle.fail(error.to_string());
-            self.api.forget(id);
-        }
-        Ok(limit.failure(invocation, error))
-    }
-
-    fn respond(&self, id: InvocationId, limit: &Limit, answer: Answer) -> Result<Response> {
-        match answer {
-            Answer::Whole(content_type, bytes) => {
-                let body = Body::whole(bytes, limit.trailer(Ok(())));
-                Ok(Response::new(id, content_type, body))
-            }
-            Answer::Failed(error) => Ok(limit.failure(id, error)),
-            Answer::Gone(end, true) => Ok(limit.failure(id, end.delivered(self.id())?)),
-            Answer::Gone(end, false) => Err(end.undelivered(self.id())),
-        }
-    }
 }
 
 /// Lambda's request ids are UUIDs by their looks, and some runtimes check.
@@ -124,6 +103,14 @@ fn request_id(id: InvocationId) -> String {
     parts.join("-")
 }
 
+/// An event is JSON: one that says nothing is an empty object, as AWS has it.
+fn payload(payload: Payload) -> Bytes {
+    match payload.is_empty() {
+        true => Bytes::from_static(b"{}"),
+        false => payload.into_bytes(),
+    }
+}
+
 /// The W3C trace context in the words of X-Ray; empty without one.
 fn trace_id(trace: &TraceContext) -> String {
     if !trace.is_present() {
@@ -133,15 +120,6 @@ fn trace_id(trace: &TraceContext) -> String {
     let (time, rest) = hex.split_at(8);
     let (parent, sampled) = (trace.parent_id, trace.flags & 1);
     format!("Root=1-{time}-{rest};Parent={parent:016x};Sampled={sampled}")
-}
-
-/// Takes the invocation out of the queue when nobody waits any longer.
-struct Abandon<'a>(&'a Api, &'a str);
-
-impl Drop for Abandon<'_> {
-    fn drop(&mut self) {
-        self.0.abandon(self.1);
-    }
 }
 
 #[async_trait]
@@ -157,33 +135,28 @@ impl FunctionInstance for Instance {
         let id = request_id(invocation.id);
         let (reply, answer) = oneshot::channel();
         let (watched, freed) = oneshot::channel();
-        let flight = Flight {
-            _slot: Slot {
-                _busy: busy,
-                _watched: watched,
-            },
-            reply: Some(reply),
-            limit: limit.bytes,
+        let slot = Slot {
+            _busy: busy,
+            _watched: watched,
         };
         let headers = self.headers(&invocation, &id, &limit);
-        let (invocation, payload) = (invocation.id, invocation.payload.into_bytes());
+        let (invocation, payload) = (invocation.id, payload(invocation.payload));
         self.api.submit(Job {
             id: id.clone(),
             headers,
             payload,
-            flight,
+            flight: Flight::new(slot, reply, limit.bytes),
         })?;
         self.watch(id.clone(), &limit, freed);
-        let _abandon = Abandon(&self.api, &id);
-        tokio::select! {
-            biased;
-            answer = answer => {
-                let lost = || Answer::Gone(SandboxEnd::unreachable("its sandbox is gone"), true);
-                let answer = answer.unwrap_or_else(|_| lost());
-                self.respond(invocation, &limit, answer)
-            }
-            () = limit.sleep() => self.expired(invocation, &id, &limit),
-        }
+        let call = Call {
+            api: self.api.clone(),
+            lifecycle: self.lifecycle.clone(),
+            sleep: limit.sleep(),
+            limit,
+            grace: self.grace,
+            id,
+        };
+        call.respond(invocation, answer).await
     }
 
     fn health(&self) -> Health {
