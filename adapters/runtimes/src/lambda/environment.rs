@@ -12,6 +12,8 @@ pub(super) const RUNTIME_API: &str = "AWS_LAMBDA_RUNTIME_API";
 pub(super) const LOG_STREAM: &str = "AWS_LAMBDA_LOG_STREAM_NAME";
 /// The runtime in the sandbox sets it anew for each invocation.
 const TRACE: &str = "_X_AMZN_TRACE_ID";
+/// How many invocations a runtime may ask for at once, as on Lambda's managed instances.
+const CONCURRENCY: &str = "AWS_LAMBDA_MAX_CONCURRENCY";
 const TASK_ROOT: &str = "LAMBDA_TASK_ROOT";
 
 /// After the Lambda developer guide, 'Defined runtime environment variables'. What AWS knows and
@@ -36,13 +38,18 @@ fn pairs<const N: usize>(pairs: [(&str, String); N]) -> BTreeMap<String, String>
 fn fixed(revision: &FunctionRevision) -> BTreeMap<String, String> {
     let name = &revision.function.name;
     let memory = revision.config.resources.memory.0 >> 20;
-    pairs([
+    let mut fixed = pairs([
         ("AWS_LAMBDA_FUNCTION_NAME", name.to_string()),
         ("AWS_LAMBDA_FUNCTION_VERSION", revision.number.to_string()),
         ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", memory.to_string()),
         ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand".to_owned()),
         ("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{name}")),
-    ])
+    ]);
+    let concurrency = revision.config.concurrency;
+    if concurrency > 1 {
+        fixed.insert(CONCURRENCY.to_owned(), concurrency.to_string());
+    }
+    fixed
 }
 
 fn defaults(executable: &Executable) -> BTreeMap<String, String> {
