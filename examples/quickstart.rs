@@ -1,5 +1,6 @@
-//! A platform in this process: closures, and a word-count map/reduce workflow over the text files
-//! of this repository.
+//! A platform in one process, at work: it builds a function for AWS Lambda from its Rust sources
+//! and runs it in child processes, runs another one as a closure, and counts the words of the text
+//! files of this repository with a map/reduce workflow over both.
 //!
 //! Run it with `cargo run --example quickstart`.
 
@@ -8,21 +9,34 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use faas::Platform;
-use faas::core::{ContentType, FunctionError, Payload};
-use faas::workflow::{
-    Ending, Expression, RegisterWorkflow, StartExecution, WorkflowBuilder, WorkflowEngine,
-    WorkflowRegistry,
-};
+use faas::core::Payload;
+use faas::function::builder::{BuildRequest, Source};
+use faas::function::layer::BuildingEvent;
+use faas::function::registry::FunctionId;
+use faas::workflow::{Expression, WorkflowBuilder};
+use futures::TryStreamExt;
+use indicatif::ProgressBar;
 
 type Counts = BTreeMap<String, u64>;
 type Outcome<T = ()> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 #[tokio::main]
 async fn main() -> Outcome {
-    let platform = Platform::builder().name("quickstart").build().await?;
-    platform
-        .deploy_json("count-words", |path: PathBuf| async move { count(&path) })
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let platform = Platform::builder()
+        .name("quickstart")
+        .build_cache(root.join("target/quickstart"))
+        .build()
         .await?;
+
+    // A source tree that knows nothing of this library: cargo builds it, child processes run it.
+    build(
+        &platform,
+        "count-words",
+        root.join("examples/functions/count-words"),
+    )
+    .await?;
+    // A closure of this process.
     platform
         .deploy_json(
             "merge-counts",
@@ -30,38 +44,51 @@ async fn main() -> Outcome {
         )
         .await?;
 
-    let files = text_files(Path::new(env!("CARGO_MANIFEST_DIR")))?;
-    println!("counting the words of {} files\n", files.len());
-    let counts = run_workflow(&platform, &files).await?;
-    let mut ranked: Vec<_> = counts.into_iter().collect();
-    ranked.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-    for (word, count) in ranked.iter().take(10) {
+    // The first call starts a process; the second finds it there.
+    let readme = Payload::json(&root.join("README.md"))?;
+    let cold = platform.run("count-words", readme.clone()).await?;
+    let warm = platform.run("count-words", readme).await?;
+    println!("{}: {}", cold.start, cold.trailer.timeline);
+    println!("{}: {}", warm.start, warm.trailer.timeline);
+    println!("\nwhy the cold one waited:\n{}", platform.explain(cold.id));
+
+    let files = text_files(root)?;
+    println!("the words of {} files:", files.len());
+    let mut counts: Vec<_> = count(&platform, &files).await?.into_iter().collect();
+    counts.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
+    for (word, count) in counts.iter().take(10) {
         println!("{count:>6}  {word}");
     }
 
-    // A function of its own, so that the first call is a cold start and the second is warm.
-    platform
-        .deploy_json(
-            "shout",
-            |text: String| async move { Ok(text.to_uppercase()) },
-        )
-        .await?;
-    let input = Payload::new(r#""hello""#, ContentType::JSON);
-    let cold = platform.run("shout", input.clone()).await?;
-    let warm = platform.run("shout", input).await?;
-    println!(
-        "\n{}: {}\n{}: {}",
-        cold.start, cold.trailer.timeline, warm.start, warm.trailer.timeline
-    );
-    println!("\nwhy the cold one waited:\n{}", platform.explain(cold.id));
-    println!("{}", platform.map());
-
+    println!("\n{}", platform.map());
     platform.shutdown(Duration::from_secs(10)).await?;
     Ok(())
 }
 
-/// Counts the words of each file, and merges the counts.
-async fn run_workflow(platform: &Platform, files: &[PathBuf]) -> Outcome<Counts> {
+/// Builds a function from its Rust sources, and shows how that goes.
+async fn build(platform: &Platform, name: &str, sources: PathBuf) -> Outcome {
+    let request = BuildRequest::new("rust".parse()?, Source::Directory(sources));
+    let function = FunctionId {
+        namespace: Default::default(),
+        name: name.parse()?,
+    };
+    let progress = ProgressBar::new_spinner().with_message(format!("building {name}"));
+    progress.enable_steady_tick(Duration::from_millis(100));
+    let layer = platform.functions();
+    let mut events = layer.build_and_deploy(function, request, |config| {
+        config.timeout = Duration::from_secs(10);
+    });
+    while let Some(event) = events.try_next().await? {
+        if let BuildingEvent::Log(line) = event {
+            progress.set_message(line);
+        }
+    }
+    progress.finish_and_clear();
+    Ok(())
+}
+
+/// Counts the words of each file, eight at a time, and merges the counts.
+async fn count(platform: &Platform, files: &[PathBuf]) -> Outcome<Counts> {
     let definition = WorkflowBuilder::new()
         .task("map", "count-words", |task| {
             task.map(Expression::input("/files"), 8)
@@ -72,32 +99,9 @@ async fn run_workflow(platform: &Platform, files: &[PathBuf]) -> Outcome<Counts>
         })
         .output(Expression::result("reduce", ""))
         .build()?;
-    let workflows = platform.workflows();
-    let register = RegisterWorkflow::new("default".parse()?, "word-count".parse()?, definition);
-    workflows.registry().register(register).await?;
-
+    platform.register_workflow("word-count", definition).await?;
     let input = serde_json::json!({ "files": files });
-    let name = "quickstart".to_owned().try_into()?;
-    let start = StartExecution::new("word-count".parse()?, name, input);
-    let started = workflows.engine().start(start).await?;
-    let ended = workflows.engine().wait(started.id).await?;
-    match ended.ending {
-        Some(Ending::Succeeded(output)) => Ok(serde_json::from_value((*output).clone())?),
-        other => Err(format!("the workflow did not succeed: {other:?}").into()),
-    }
-}
-
-fn count(path: &Path) -> Result<Counts, FunctionError> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| FunctionError::new("Files.Unreadable", format!("{path:?}: {error}")))?;
-    let mut counts = Counts::new();
-    for word in text
-        .split(|c: char| !c.is_alphabetic())
-        .filter(|word| word.len() > 3)
-    {
-        *counts.entry(word.to_lowercase()).or_default() += 1;
-    }
-    Ok(counts)
+    Ok(platform.execute("word-count", "quickstart", &input).await?)
 }
 
 fn merge(all: Vec<Counts>) -> Counts {

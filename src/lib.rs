@@ -1,16 +1,25 @@
 #![doc = include_str!("../README.md")]
 
+mod assembly;
 mod builder;
+mod error;
+mod local;
 mod platform;
 mod stack;
 
 pub use builder::PlatformBuilder;
-pub use platform::{CallError, Platform};
+pub use error::CallError;
+pub use platform::Platform;
 pub use stack::Stack;
 
 pub use faas_core as core;
 pub use faas_function as function;
-pub use faas_memory as memory;
 pub use faas_resource as resource;
-pub use faas_runtimes as runtimes;
 pub use faas_workflow as workflow;
+
+#[cfg(feature = "memory")]
+pub use faas_memory as memory;
+#[cfg(all(feature = "process", target_os = "linux"))]
+pub use faas_process as process;
+#[cfg(feature = "runtimes")]
+pub use faas_runtimes as runtimes;

@@ -1,40 +1,30 @@
 //! [`Platform`]: the three layers as one thing.
 
+mod functions;
+mod workflows;
+
 use std::sync::Arc;
 use std::time::Duration;
 
 use faas_core::explain::{DecisionLog, Explanation, Subject};
 use faas_core::{
-    Completed, Error, FunctionError, FunctionRef, Handler, HandlerName, IdSource, Invocation,
-    InvocationId, Invoker, Payload, PlatformMap, Response, Result, RuntimeName,
+    Clock, Completed, Error, FunctionRef, IdSource, Invocation, Invoker, Payload, PlatformMap,
+    Response, Result,
 };
 use faas_function::FunctionLayer;
-use faas_function::registry::{Alias, FunctionConfig, FunctionId, FunctionRecord};
-use faas_memory::Handlers;
-use faas_resource::Executable;
 use faas_resource::layer::ResourceLayer;
 use faas_workflow::WorkflowLayer;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::assembly::BuildCache;
 use crate::builder::PlatformBuilder;
+use crate::error::CallError;
 
 /// Bytes of a response that [`Platform::call`] and [`Platform::run`] wait for, at most.
 const RESPONSE_LIMIT: usize = 64 << 20;
 
-/// Why a typed call gave no answer: the platform failed, or the function did.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CallError {
-    /// The platform failed.
-    #[error(transparent)]
-    Platform(#[from] Error),
-    /// The function failed.
-    #[error(transparent)]
-    Function(#[from] FunctionError),
-}
-
-/// A complete platform in this process; clones are the same platform.
+/// A complete platform; clones are the same platform, and it ends with the last of them.
 ///
 /// ```
 /// use std::time::Duration;
@@ -49,16 +39,22 @@ pub enum CallError {
 /// # Ok::<(), faas::CallError>(())
 /// # }).unwrap();
 /// ```
+///
+/// A platform that is dropped without [`shutdown`](Self::shutdown) leaves no child process, but
+/// cuts off what runs.
 #[derive(Debug, Clone)]
 pub struct Platform {
     pub(crate) name: Arc<str>,
-    pub(crate) resources: ResourceLayer,
-    pub(crate) functions: FunctionLayer,
     pub(crate) workflows: WorkflowLayer,
+    pub(crate) functions: FunctionLayer,
+    pub(crate) resources: ResourceLayer,
     pub(crate) invoker: Shared,
-    pub(crate) handlers: Handlers,
+    #[cfg(feature = "memory")]
+    pub(crate) handlers: faas_memory::Handlers,
+    pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: IdSource,
     pub(crate) decisions: DecisionLog,
+    pub(crate) _build_cache: BuildCache,
 }
 
 /// An invoker that can be printed.
@@ -72,7 +68,7 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Platform {
-    /// With what has a default: state in memory, functions in this process.
+    /// With what has a default: state in memory, functions in this process and in child processes.
     pub fn builder() -> PlatformBuilder {
         PlatformBuilder::default()
     }
@@ -95,69 +91,6 @@ impl Platform {
     /// What calls functions, through all layers.
     pub fn invoker(&self) -> Arc<dyn Invoker> {
         self.invoker.0.clone()
-    }
-
-    /// Registers a function, or makes its next revision.
-    ///
-    /// # Errors
-    /// As [`FunctionLayer::deploy`].
-    pub async fn deploy(
-        &self,
-        function: FunctionId,
-        config: FunctionConfig,
-    ) -> Result<Arc<FunctionRecord>> {
-        self.functions.deploy(function, config).await
-    }
-
-    /// Deploys a handler of this process as `function` (`namespace/name`, or a name alone).
-    ///
-    /// # Errors
-    /// `InvalidArgument` for a bad name; as [`FunctionLayer::deploy`].
-    pub async fn deploy_handler(
-        &self,
-        function: &str,
-        handler: impl Handler,
-    ) -> Result<Arc<FunctionRecord>> {
-        let name = self.handler_name()?;
-        self.handlers.register(name.clone(), handler);
-        self.deploy(function_id(function)?, handler_config(name)?)
-            .await
-    }
-
-    /// Deploys an async closure from one JSON value to another.
-    ///
-    /// # Errors
-    /// As [`Platform::deploy_handler`].
-    pub async fn deploy_json<I, O, F, Fut>(
-        &self,
-        function: &str,
-        closure: F,
-    ) -> Result<Arc<FunctionRecord>>
-    where
-        I: DeserializeOwned + Send + 'static,
-        O: Serialize + Send + Sync + 'static,
-        F: Fn(I) -> Fut + Send + Sync + 'static,
-        Fut: Future<Output = Result<O, FunctionError>> + Send + 'static,
-    {
-        let name = self.handler_name()?;
-        self.handlers.register_json(name.clone(), closure);
-        self.deploy(function_id(function)?, handler_config(name)?)
-            .await
-    }
-
-    /// A name of its own for each handler, for revisions are immutable.
-    fn handler_name(&self) -> Result<HandlerName> {
-        HandlerName::new(format!("h-{}", self.ids.next::<InvocationId>()))
-    }
-
-    /// Makes or moves an alias of `function`.
-    ///
-    /// # Errors
-    /// `InvalidArgument` for a bad name; as [`FunctionLayer::set_alias`].
-    pub async fn set_alias(&self, function: &str, alias: Alias) -> Result<Arc<FunctionRecord>> {
-        self.functions
-            .set_alias(&function_id(function)?, alias)
-            .await
     }
 
     /// A request with an id of this platform's, to be adorned and given to [`Platform::invoke`].
@@ -217,38 +150,36 @@ impl Platform {
         PlatformMap::new(&*self.name, parts)
     }
 
-    /// Ends the workflow engine, then all sandboxes; at the latest after `deadline`.
+    /// Takes no more work, waits for what runs, and then stops all sandboxes, in three quarters and
+    /// a quarter of `deadline`.
     ///
     /// # Errors
-    /// `DeadlineExceeded` if something would not end in time; all the same the rest was ended.
+    /// `DeadlineExceeded` with everything that would not end in time; the rest has ended all the
+    /// same.
     pub async fn shutdown(&self, deadline: Duration) -> Result<()> {
-        let workflows = self.workflows.shutdown(deadline).await;
-        let resources = self.resources.shutdown(deadline).await;
-        workflows.and(resources)
+        let end = self.clock.now() + deadline;
+        let drained = self.clock.now() + deadline * 3 / 4;
+        let workflows = self.workflows.shutdown(drained.since(self.clock.now()));
+        let workflows = workflows.await;
+        let functions = self.functions.shutdown(drained.since(self.clock.now()));
+        let functions = functions.await;
+        let resources = self.resources.shutdown(end.since(self.clock.now()));
+        all([workflows, functions, resources.await])
     }
 }
 
-/// The runtime of handlers of this process.
-pub(crate) fn handler_runtime() -> Result<RuntimeName> {
-    RuntimeName::new("handler")
-}
-
-fn handler_config(name: HandlerName) -> Result<FunctionConfig> {
-    Ok(FunctionConfig::new(
-        handler_runtime()?,
-        Executable::Handler(name),
-    ))
-}
-
-fn function_id(text: &str) -> Result<FunctionId> {
-    let FunctionRef {
-        namespace,
-        name,
-        qualifier,
-    } = text.parse()?;
-    if qualifier != faas_core::Qualifier::Latest {
-        let message = format!("{text}: a deployment makes a revision, it cannot name one");
-        return Err(Error::invalid("deploy", message));
+/// One error for all that failed.
+fn all(results: [Result<()>; 3]) -> Result<()> {
+    let mut failed = results.into_iter().filter_map(Result::err);
+    let Some(first) = failed.next() else {
+        return Ok(());
+    };
+    let rest: Vec<_> = failed.collect();
+    if rest.is_empty() {
+        return Err(first);
     }
-    Ok(FunctionId { namespace, name })
+    let all = std::iter::once(&first).chain(&rest);
+    let messages: Vec<_> = all.map(ToString::to_string).collect();
+    let (kind, retry) = (first.kind(), first.retry());
+    Err(Error::new(kind, retry, "shut down", messages.join("; ")).with_source(first))
 }

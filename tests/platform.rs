@@ -9,9 +9,7 @@ use faas::core::{
     Component, ErrorKind, FunctionError, InvocationId, Outcome, Payload, Phase, Provision,
     StartKind,
 };
-use faas::workflow::{
-    Expression, RegisterWorkflow, StartExecution, WorkflowBuilder, WorkflowEngine, WorkflowRegistry,
-};
+use faas::workflow::{Ending, Expression, WorkflowBuilder};
 use faas::{CallError, Platform};
 
 async fn platform() -> Platform {
@@ -212,30 +210,70 @@ async fn a_workflow_runs_over_functions() {
         .output(Expression::result("reduce", ""))
         .build()
         .expect("it is well-formed");
-    let name = |text: &str| text.to_owned();
-    let register = RegisterWorkflow::new(
-        name("default").try_into().expect("a namespace"),
-        name("words").try_into().expect("a workflow"),
-        definition,
-    );
-    let workflows = platform.workflows();
-    workflows
-        .registry()
-        .register(register)
-        .await
-        .expect("it compiles");
+    let registered = platform.register_workflow("words", definition).await;
+    registered.expect("it compiles");
     let input = serde_json::json!({ "texts": ["a b c", "d", "e f"] });
-    let workflow = "words".parse().expect("a reference");
-    let start = StartExecution::new(workflow, name("first").try_into().expect("a name"), input);
-    let started = workflows.engine().start(start).await.expect("it starts");
-    let ended = within(workflows.engine().wait(started.id))
+    let words: u64 = within(platform.execute("words", "first", &input))
         .await
-        .expect("it ends");
-    assert_eq!(ended.status().label(), "succeeded");
+        .expect("it succeeds");
+    assert_eq!(words, 6);
+    // Under one name it runs once.
+    let started = platform.start_execution("words", "first", &input).await;
+    let started = started.expect("it is the same");
+    assert_eq!(started.status().label(), "succeeded");
     assert_eq!(platform.explain(started.id).finding, Finding::Found);
     within(platform.shutdown(Duration::from_secs(5)))
         .await
         .expect("it drains");
+}
+
+#[tokio::test]
+async fn a_workflow_that_fails_says_so() {
+    let platform = platform().await;
+    let fail = |_: u64| async { Err::<u64, _>(FunctionError::new("Shop.Empty", "nothing left")) };
+    platform
+        .deploy_json("fail", fail)
+        .await
+        .expect("it deploys");
+    let definition = WorkflowBuilder::new()
+        .task("only", "fail", |task| task.input(Expression::input("")))
+        .build()
+        .expect("it is well-formed");
+    let registered = platform.register_workflow("doomed", definition).await;
+    registered.expect("it compiles");
+    let error = within(platform.execute::<_, u64>("doomed", "one", &1))
+        .await
+        .expect_err("it fails");
+    let CallError::Workflow { execution, ending } = &error else {
+        panic!("{error}")
+    };
+    assert!(
+        matches!(&**ending, Ending::Failed(error) if error.kind == "Shop.Empty"),
+        "{ending:?}"
+    );
+    assert_eq!(platform.explain(*execution).finding, Finding::Found);
+    assert!(error.to_string().contains("nothing left"), "{error}");
+}
+
+#[tokio::test]
+async fn all_faults_of_all_layers_are_told_at_once() {
+    let error = Platform::builder()
+        .process_root("not/absolute")
+        .resources(|layer| layer.concurrent_starts(0))
+        .workflows(|layer| {
+            let mut options = faas::workflow::EngineOptions::default();
+            options.tasks = 0;
+            layer.options(options)
+        })
+        .build()
+        .await
+        .expect_err("three faults");
+    assert_eq!(error.kind(), ErrorKind::InvalidArgument);
+    let message = error.message();
+    assert!(message.starts_with("3 faults"), "{message}");
+    for fault in ["not absolute", "may ever start", "no task could run"] {
+        assert!(message.contains(fault), "{message}");
+    }
 }
 
 #[tokio::test]
@@ -247,8 +285,8 @@ async fn the_map_names_the_parts() {
         .expect("the defaults")
         .map();
     for component in Component::ALL {
-        let provided = map.provision(component) == &Provision::Provided;
-        assert!(provided, "{component}\n{map}");
+        let provision = map.provision(component);
+        assert_eq!(provision, &Provision::Provided, "{component}\n{map}");
     }
     assert!(map.to_string().contains("AWS Lambda"));
 }

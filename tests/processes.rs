@@ -6,17 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use faas::core::{
-    Clock, FunctionError, HandlerCall, HandlerReply, Payload, Phase, StartKind, TokioClock,
-};
+use faas::core::{FunctionError, HandlerCall, HandlerReply, Payload, Phase, StartKind};
 use faas::function::CodeStore;
-use faas::function::registry::{FunctionConfig, FunctionId, ObjectCode};
+use faas::function::registry::FunctionConfig;
 use faas::resource::Executable;
 use faas::resource::spec::{Packing, Program};
-use faas::runtimes::FramedSocket;
 use faas::{CallError, Platform};
-use faas_process::ProcessNode;
-use object_store::memory::InMemory;
 
 const RUNTIME: &str = "framed";
 
@@ -46,24 +41,16 @@ async fn within<T>(future: impl Future<Output = T>) -> T {
 }
 
 async fn platform(root: &Path) -> Platform {
-    let clock: Arc<dyn Clock> = Arc::new(TokioClock::new());
-    let code = ObjectCode::new(Arc::new(InMemory::new()));
-    let this = std::env::current_exe()
-        .and_then(std::fs::read)
-        .expect("this program");
-    let digest = code.put(this.into()).await.expect("it is kept");
-    let node = ProcessNode::builder("child".parse().expect("a name"), root, Arc::new(code))
-        .clock(clock.clone())
-        .build()
-        .expect("a node");
-    let contract = FramedSocket::new("framed".parse().expect("a name"), clock.clone());
     let platform = Platform::builder()
-        .clock(clock)
-        .agent(Arc::new(node))
-        .contract(RUNTIME.parse().expect("a name"), Arc::new(contract))
+        .process_root(root)
         .build()
         .await
         .expect("it is well configured");
+    let this = std::env::current_exe()
+        .and_then(std::fs::read)
+        .expect("this program");
+    let code = platform.functions().code();
+    let digest = code.put(this.into()).await.expect("it is kept");
     let program = Program {
         code: digest,
         packing: Packing::File,
@@ -74,12 +61,7 @@ async fn platform(root: &Path) -> Platform {
     };
     let runtime = RUNTIME.parse().expect("a name");
     let config = FunctionConfig::new(runtime, Executable::Program(program));
-    let name = "shout".parse().expect("a name");
-    let function = FunctionId {
-        namespace: Default::default(),
-        name,
-    };
-    platform.deploy(function, config).await.expect("it deploys");
+    platform.deploy("shout", config).await.expect("it deploys");
     platform
 }
 
@@ -123,4 +105,51 @@ async fn a_child_process_serves_cold_and_warm_and_is_replaced_when_it_exits() {
     within(platform.shutdown(Duration::from_secs(10)))
         .await
         .expect("it drains");
+}
+
+/// The processes that have `root` in their environment.
+fn children(root: &Path) -> usize {
+    let root = root.as_os_str().as_encoded_bytes();
+    let processes = std::fs::read_dir("/proc").expect("/proc").flatten();
+    let environments = processes.filter_map(|process| {
+        // Ours is a child's only if it was executed anew, and a zombie has none.
+        std::fs::read(process.path().join("environ")).ok()
+    });
+    let ours = |environment: &Vec<u8>| environment.windows(root.len()).any(|part| part == root);
+    environments.filter(ours).count()
+}
+
+#[tokio::test]
+async fn a_platform_that_is_dropped_leaves_no_child() {
+    let root = tempfile::tempdir().expect("a directory");
+    let platform = platform(root.path()).await;
+    let hello = Payload::json("hello").expect("JSON");
+    within(platform.run("shout", hello)).await.expect("it runs");
+    assert!(children(root.path()) > 0, "nothing to be seen");
+    drop(platform);
+    let gone = async {
+        while children(root.path()) > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(gone).await;
+    let left = std::fs::read_dir(root.path().join("sandboxes"));
+    assert_eq!(left.map_or(0, Iterator::count), 0, "a directory is left");
+}
+
+#[tokio::test]
+async fn a_platform_that_was_shut_down_leaves_nothing() {
+    let root = tempfile::tempdir().expect("a directory");
+    let platform = platform(root.path()).await;
+    let hello = Payload::json("hello").expect("JSON");
+    within(platform.run("shout", hello)).await.expect("it runs");
+    within(platform.shutdown(Duration::from_secs(20)))
+        .await
+        .expect("it drains");
+    assert_eq!(children(root.path()), 0);
+    let left = std::fs::read_dir(root.path().join("sandboxes")).expect("the node's own");
+    assert_eq!(left.count(), 0, "a directory is left");
+    let error = within(platform.call::<_, String>("shout", "late")).await;
+    let error = error.expect_err("it is over");
+    assert!(matches!(error, CallError::Platform(_)), "{error}");
 }

@@ -73,6 +73,7 @@ impl Processes {
         let contract = FramedSocket::new("framed".parse().expect("a name"), clock.clone());
         let platform = Platform::builder()
             .clock(clock)
+            .without_local_nodes()
             .agent(node.clone())
             .contract(RUNTIME.parse().expect("a name"), Arc::new(contract))
             .build()
@@ -95,7 +96,7 @@ impl Processes {
         };
         let runtime = RUNTIME.parse().expect("a name");
         let config = FunctionConfig::new(runtime, Executable::Program(program));
-        let deployed = self.platform.deploy(function(name), config).await;
+        let deployed = self.platform.deploy(name, config).await;
         deployed.expect("it deploys");
     }
 
