@@ -15,8 +15,8 @@ pub use slot_router::{SlotRouter, SlotRouterOptions, SlotRouterParts};
 
 use async_trait::async_trait;
 use faas_core::{
-    DecisionId, Description, InstanceId, Invocation, Monotonic, PrewarmHint, Response, Result,
-    StartKind, Timeline,
+    DecisionId, Description, Error, InstanceId, Invocation, Monotonic, PrewarmHint, Response,
+    Result, StartKind, Timeline,
 };
 use futures::stream::BoxStream;
 
@@ -85,6 +85,10 @@ impl std::fmt::Debug for AddInstance {
 /// - **removed_gets_no_more**: an instance that was removed gets no new invocation.
 /// - **weights_split**: an alias's traffic is split by its weights.
 /// - **unknown_function**: an unknown function, revision or alias answers `NotFound`.
+/// - **refuses**: from `refuse` on, those that wait for that revision answer its error; who comes
+///   later waits as before.
+/// - **waits_no_longer**: without a deadline an invocation waits for as long as the router says,
+///   and then answers `Exhausted` with `Retry::Safe`.
 /// - **drains**: from the call of `drain` on, new invocations answer `Unavailable` with
 ///   `Retry::Safe`; it ends when none waits and none runs, or at its deadline with
 ///   `DeadlineExceeded`, and those that still wait then answer `Unavailable` with `Retry::Safe`.
@@ -104,6 +108,8 @@ pub trait FunctionRouter: Send + Sync + 'static {
     fn remove(&self, instance: InstanceId);
     /// Demand and supply of each revision, whenever they change.
     fn demand(&self) -> BoxStream<'static, (RevisionId, RevisionLoad)>;
+    /// No instance of that revision can be had: those that wait for one are told why.
+    fn refuse(&self, revision: &RevisionId, error: Error);
     /// Takes no more invocations, and waits for those that wait or run, until `deadline`.
     /// Instances may still be added, for those that wait. There is no way back.
     async fn drain(&self, deadline: Monotonic) -> Result<()>;
@@ -129,6 +135,9 @@ macro_rules! pointer {
             }
             fn demand(&self) -> BoxStream<'static, (RevisionId, RevisionLoad)> {
                 (**self).demand()
+            }
+            fn refuse(&self, revision: &RevisionId, error: Error) {
+                (**self).refuse(revision, error);
             }
             async fn drain(&self, deadline: Monotonic) -> Result<()> {
                 (**self).drain(deadline).await

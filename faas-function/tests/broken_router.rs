@@ -27,6 +27,7 @@ async fn router(setup: Setup, queue: usize) -> SlotRouter {
     };
     let mut options = SlotRouterOptions::default();
     options.queue = queue;
+    options.longest_wait = setup.longest_wait;
     SlotRouter::start(parts, options).await.expect("it works")
 }
 
@@ -56,6 +57,11 @@ impl FunctionRouter for Broken {
                 if self.rule == "unknown_function" && error.kind() == ErrorKind::NotFound =>
             {
                 Err(Error::unavailable("invoke", "it is somewhere else"))
+            }
+            Err(error)
+                if self.rule == "waits_no_longer" && error.kind() == ErrorKind::Exhausted =>
+            {
+                futures::future::pending().await
             }
             answer => answer,
         }
@@ -91,6 +97,12 @@ impl FunctionRouter for Broken {
             return self.inner.demand().then(late).boxed();
         }
         self.inner.demand()
+    }
+
+    fn refuse(&self, revision: &RevisionId, error: Error) {
+        if self.rule != "refuses" {
+            self.inner.refuse(revision, error);
+        }
     }
 
     async fn drain(&self, deadline: Monotonic) -> Result<()> {

@@ -160,6 +160,7 @@ impl FunctionRouter for Router {
     fn demand(&self) -> BoxStream<'static, (RevisionId, RevisionLoad)> {
         subscribe(&self.0)
     }
+    fn refuse(&self, _: &RevisionId, _: Error) {}
     async fn drain(&self, _: Monotonic) -> Result<()> {
         Ok(())
     }

@@ -26,7 +26,8 @@ macro_rules! cases {
 }
 cases! {
     never_over_the_limit queue_is_bounded hands_over fair deadline_leaves_queue drop_leaves_queue
-    demand_is_pushed removed_gets_no_more weights_split unknown_function drains
+    demand_is_pushed removed_gets_no_more weights_split unknown_function
+    refuses waits_no_longer drains
 }
 
 /// Expands to one `#[tokio::test]` per rule of [`FunctionRouter`](crate::FunctionRouter)'s
@@ -38,7 +39,7 @@ macro_rules! function_router_conformance {
         $crate::function_router_conformance! { @cases $factory;
             never_over_the_limit queue_is_bounded hands_over fair deadline_leaves_queue
             drop_leaves_queue demand_is_pushed removed_gets_no_more weights_split unknown_function
-            drains
+            refuses waits_no_longer drains
         }
     };
     (@cases $factory:expr; $($case:ident)*) => {$(
@@ -206,6 +207,41 @@ pub async fn unknown_function(factory: Factory) {
         let error = answer.expect_err(unknown);
         assert_eq!(error.kind(), ErrorKind::NotFound, "{unknown}");
     }
+}
+
+/// "From `refuse` on, those that wait for that revision answer its error; who comes later waits as
+/// before."
+pub async fn refuses(factory: Factory) {
+    let stage = Stage::new(&factory).await;
+    let calls: Vec<_> = (0..2).map(|_| stage.start_for("a")).collect();
+    stage.until("two wait", |load| load.queued == 2).await;
+    let why = Error::unsupported("plan", "there is no such contract");
+    stage.router.refuse(&stage.revision(2), why);
+    for call in calls {
+        let joined = within("the refusal", call).await.expect("no panic");
+        let error = joined.expect_err("it is refused");
+        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+        assert!(error.message().contains("no such contract"), "{error}");
+    }
+    let later = stage.start_for("a");
+    stage.until("it waits", |load| load.queued == 1).await;
+    stage.add(2).let_go(1);
+    answered(later).await;
+}
+
+/// "Without a deadline an invocation waits for as long as the router says, and then answers
+/// `Exhausted` with `Retry::Safe`."
+pub async fn waits_no_longer(factory: Factory) {
+    let stage = Stage::with(&factory, Duration::from_millis(50)).await;
+    let unserved = within(
+        "the end of the wait",
+        stage.router.invoke(stage.call("worker")),
+    )
+    .await;
+    let error = unserved.expect_err("nothing can run it");
+    assert_eq!(error.kind(), ErrorKind::Exhausted, "{error}");
+    assert_eq!(error.retry(), Retry::Safe, "{error}");
+    stage.until("it left", |load| load.queued == 0).await;
 }
 
 fn refused(error: &Error) {

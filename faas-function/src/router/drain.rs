@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use faas_core::{Error, Monotonic, Result};
+use faas_core::{Error, Monotonic, Result, Retry};
 use futures::StreamExt;
 
 use super::pool::{Pool, Shared};
@@ -43,12 +43,18 @@ pub(super) async fn drain(
     Ok(())
 }
 
+/// What one is answered that comes, or still waits, when the router takes no more.
+pub(super) fn refusal() -> Error {
+    Error::unavailable("invoke", "the router takes no more: it is shutting down")
+        .with_retry(Retry::Safe)
+}
+
 fn abandon(busy: &BTreeMap<RevisionId, Arc<Pool>>) -> Error {
     let (mut waiting, mut running) = (0, 0);
     let mut named = Vec::new();
     for (id, pool) in busy {
         let (queued, run) = pool.unfinished();
-        pool.abandon();
+        pool.refuse(&refusal());
         (waiting, running) = (waiting + queued, running + run);
         if named.len() < NAMED {
             named.push(format!(

@@ -9,7 +9,8 @@ use faas_core::telemetry::{
     INSTANCES, INVOCATION_SECONDS, INVOCATIONS, QUEUE_DEPTH, QUEUE_SECONDS,
 };
 use faas_core::{
-    Clock, DecisionId, InstanceId, Monotonic, Namespace, Outcome, StartKind, Timeline,
+    Clock, DecisionId, Error, InstanceId, Monotonic, Namespace, Outcome, Result, StartKind,
+    Timeline,
 };
 use metrics::{Counter, Gauge, Histogram};
 use tokio::sync::oneshot;
@@ -53,6 +54,9 @@ pub(super) enum Admission {
     Draining,
 }
 
+/// Answers one that waits.
+type Sender = oneshot::Sender<Result<Grant>>;
+
 struct Member {
     instance: Arc<dyn FunctionInstance>,
     timeline: Timeline,
@@ -60,7 +64,7 @@ struct Member {
 }
 
 struct State {
-    slots: Slots<oneshot::Sender<Grant>>,
+    slots: Slots<Sender>,
     members: HashMap<InstanceId, Member>,
     /// Slots that a hint asks for, until there are so many free ones.
     hinted: u32,
@@ -192,19 +196,19 @@ impl Pool {
     fn pair(
         &self,
         state: &State,
-        handed: impl IntoIterator<Item = HandOver<oneshot::Sender<Grant>>>,
-    ) -> Vec<(oneshot::Sender<Grant>, Grant)> {
+        handed: impl IntoIterator<Item = HandOver<Sender>>,
+    ) -> Vec<(Sender, Grant)> {
         let pairs = handed
             .into_iter()
             .filter_map(|hand| Some((hand.waiter, self.grant(state, hand.taken)?)));
         pairs.collect()
     }
 
-    fn send(&self, pairs: Vec<(oneshot::Sender<Grant>, Grant)>) {
+    fn send(&self, pairs: Vec<(Sender, Grant)>) {
         for (waiter, grant) in pairs {
             self.left_queue(1);
             // An error is a grant to one that is gone; dropping it frees the slot.
-            drop(waiter.send(grant));
+            drop(waiter.send(Ok(grant)));
         }
     }
 
@@ -265,14 +269,17 @@ impl Pool {
         (state.slots.queued(), state.slots.running())
     }
 
-    /// Nothing will come any more: who waits is told so, by the end of its channel.
-    pub(super) fn abandon(&self) {
+    /// Nothing will come: who waits is told why.
+    pub(super) fn refuse(&self, error: &Error) {
         let mut state = self.state();
         state.hinted = 0;
         let waiters = state.slots.clear_queue();
         drop(state);
         self.left_queue(waiters.len());
-        drop(waiters);
+        for waiter in waiters {
+            // An error is one that is gone.
+            drop(waiter.send(Err(error.clone())));
+        }
         self.changed();
     }
 
@@ -305,13 +312,14 @@ pub(super) struct Waiter {
     pool: Arc<Pool>,
     tenant: Namespace,
     ticket: Ticket,
-    receiver: oneshot::Receiver<Grant>,
+    receiver: oneshot::Receiver<Result<Grant>>,
 }
 
 impl Waiter {
-    /// The slot; `None` if the function is gone.
-    pub(super) async fn granted(&mut self) -> Option<Grant> {
-        (&mut self.receiver).await.ok()
+    /// The slot, or why there will be none.
+    pub(super) async fn granted(&mut self) -> Result<Grant> {
+        let lost = |_| Error::internal("invoke", "its place in the queue was lost");
+        (&mut self.receiver).await.map_err(lost)?
     }
 }
 

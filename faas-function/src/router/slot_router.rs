@@ -34,8 +34,9 @@ const WAITS: Reason = Reason::new(
 const HANDED_OVER: Reason = Reason::new("queue.handed_over", "got a slot after {waited}");
 const LATE: Reason = Reason::new(
     "queue.deadline",
-    "its deadline passed after {waited} in the queue",
+    "its time was over after {waited} in the queue",
 );
+const REFUSED: Reason = Reason::new("queue.refused", "no instance can be had: {why}");
 const FULL: Reason = Reason::new(
     "queue.full",
     "{queued} wait for {function}: the queue is full",
@@ -51,6 +52,8 @@ pub struct SlotRouterOptions {
     pub queue: usize,
     /// Invocations that may wait in all.
     pub total: usize,
+    /// How long one waits that has no deadline, or a later one.
+    pub longest_wait: Duration,
     /// When one that was refused may come again.
     pub retry_after: Duration,
     /// Of the split of aliases.
@@ -58,11 +61,12 @@ pub struct SlotRouterOptions {
 }
 
 impl Default for SlotRouterOptions {
-    /// 1,000 for one revision, 10,000 in all, and a second.
+    /// 1,000 for one revision, 10,000 in all, five minutes, and a second.
     fn default() -> Self {
         Self {
             queue: 1_000,
             total: 10_000,
+            longest_wait: Duration::from_secs(300),
             retry_after: Duration::from_secs(1),
             seed: 0,
         }
@@ -101,6 +105,7 @@ pub struct SlotRouter {
     owners: RwLock<HashMap<InstanceId, Arc<Pool>>>,
     numbers: AtomicU64,
     random: Mutex<SeededRandom>,
+    longest_wait: Duration,
     retry_after: Duration,
 }
 
@@ -136,6 +141,7 @@ impl SlotRouter {
             owners: RwLock::default(),
             numbers: AtomicU64::new(0),
             random: Mutex::new(SeededRandom::new(options.seed)),
+            longest_wait: options.longest_wait,
             retry_after: options.retry_after,
         })
     }
@@ -225,7 +231,7 @@ impl SlotRouter {
             Admission::Granted(grant) => Ok((grant, Duration::ZERO)),
             Admission::Queued(waiter) => self.wait(pool, waiter, invocation).await,
             Admission::Full { queued } => Err(self.refuse(pool, invocation, queued)),
-            Admission::Draining => Err(draining()),
+            Admission::Draining => Err(drain::refusal()),
         }
     }
 
@@ -265,23 +271,29 @@ impl SlotRouter {
             .with("revision", id.number.0)
             .with("queued", load.queued);
         let waits = self.decide(invocation, None, None, reason);
+        // Whoever has said no deadline has one all the same.
+        let longest = since + self.longest_wait;
+        let until = invocation.deadline.map_or(longest, |at| at.min(longest));
         let granted = tokio::select! {
             biased;
             granted = waiter.granted() => granted,
-            () = passed(&*self.shared.clock, invocation.deadline) => {
+            () = self.shared.clock.sleep_until(until) => {
                 drop(waiter);
                 let waited = self.now().since(since);
                 self.decide(invocation, None, Some(waits), LATE.with("waited", waited));
-                return Err(late(invocation, "while it waited for a slot"));
+                return Err(self.unserved(invocation, until < longest));
             }
         };
         let waited = self.now().since(since);
         pool.meters.waited.record(waited.as_secs_f64());
-        let gone = || match self.shared.draining.load(Ordering::Acquire) {
-            true => draining(),
-            false => Error::not_found(INVOKE, format!("{} was deleted", id.function)),
+        let grant = match granted {
+            Ok(grant) => grant,
+            Err(error) => {
+                let why = REFUSED.with("why", error.to_string());
+                self.decide(invocation, None, Some(waits), why);
+                return Err(error);
+            }
         };
-        let grant = granted.ok_or_else(gone)?;
         let reason = HANDED_OVER.with("waited", waited);
         self.decide(
             invocation,
@@ -290,6 +302,16 @@ impl SlotRouter {
             reason,
         );
         Ok((grant, waited))
+    }
+
+    /// Why one that has waited is not served.
+    fn unserved(&self, invocation: &Invocation, deadline: bool) -> Error {
+        if deadline {
+            return late(invocation, "while it waited for a slot");
+        }
+        let (id, longest) = (invocation.id, self.longest_wait);
+        let message = format!("no slot was free for {id} within {longest:?}");
+        Error::exhausted(INVOKE, message).with_retry_after(self.retry_after)
     }
 
     /// Runs it on one instance, which is removed if it turns out to be dead.
@@ -386,7 +408,8 @@ fn abandon(pools: Pools) -> OnDeleted {
         let mut pools = pools.write().unwrap_or_else(PoisonError::into_inner);
         pools.retain(|id, pool| {
             if id.function == *function {
-                pool.abandon();
+                let gone = format!("{function} was deleted");
+                pool.refuse(&Error::not_found(INVOKE, gone));
             }
             id.function != *function || !pool.is_empty()
         });
@@ -411,21 +434,9 @@ fn is_dead(error: &Error) -> bool {
     error.kind() == ErrorKind::Unavailable && error.retry() == Retry::Safe
 }
 
-fn draining() -> Error {
-    Error::unavailable(INVOKE, "the router takes no more: it is shutting down")
-        .with_retry(Retry::Safe)
-}
-
 fn late(invocation: &Invocation, when: &str) -> Error {
     let message = format!("the deadline of {} passed {when}", invocation.id);
     Error::deadline_exceeded(INVOKE, message).with_retry(Retry::Safe)
-}
-
-async fn passed(clock: &dyn Clock, deadline: Option<Monotonic>) {
-    match deadline {
-        Some(at) => clock.sleep_until(at).await,
-        None => std::future::pending().await,
-    }
 }
 
 #[async_trait]
@@ -462,6 +473,12 @@ impl FunctionRouter for SlotRouter {
 
     fn demand(&self) -> BoxStream<'static, (RevisionId, RevisionLoad)> {
         self.shared.listeners.listen(|| self.pools())
+    }
+
+    fn refuse(&self, revision: &RevisionId, error: Error) {
+        if let Some(pool) = self.pool(revision) {
+            pool.refuse(&error);
+        }
     }
 
     async fn drain(&self, deadline: Monotonic) -> Result<()> {

@@ -19,7 +19,7 @@ use futures::stream::{BoxStream, StreamExt};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-use crate::autoscaler::RevisionLoad;
+use crate::autoscaler::{RevisionId, RevisionLoad};
 use crate::instance::{FunctionInstance, Health, Permit};
 use crate::registry::{
     Alias, AliasChange, FunctionConfig, FunctionId, FunctionRecord, FunctionRevision, Generation,
@@ -28,7 +28,7 @@ use crate::registry::{
 use crate::router::{AddInstance, FunctionRouter};
 
 /// How long a case waits for what must happen.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(10);
 /// How many invocations the router under test may let wait for one revision.
 pub const QUEUE: usize = 4;
 
@@ -42,6 +42,8 @@ pub struct Setup {
     pub clock: Arc<dyn Clock>,
     /// Where to record decisions.
     pub decisions: DecisionLog,
+    /// How long the router MUST let an invocation without a deadline wait.
+    pub longest_wait: Duration,
 }
 
 impl std::fmt::Debug for Setup {
@@ -219,6 +221,10 @@ pub(super) struct Stage {
 
 impl Stage {
     pub(super) async fn new(factory: &Factory) -> Self {
+        Self::with(factory, Duration::from_secs(600)).await
+    }
+
+    pub(super) async fn with(factory: &Factory, longest_wait: Duration) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(TokioClock::new());
         let ids = IdSource::new(clock.clone(), 1);
         let still = Arc::new(Still::new());
@@ -226,6 +232,7 @@ impl Stage {
             metadata: still.clone(),
             clock: clock.clone(),
             decisions: DecisionLog::new(clock.clone(), ids.clone()),
+            longest_wait,
         };
         let router = within("make a router", factory(setup)).await;
         Self {
@@ -248,6 +255,14 @@ impl Stage {
         let revision = self.still.revisions[&RevisionNumber(revision)].clone();
         self.router.add(AddInstance::new(revision, worker.clone()));
         worker
+    }
+
+    /// The id of a revision.
+    pub(super) fn revision(&self, number: u64) -> RevisionId {
+        RevisionId {
+            function: self.still.record.function.clone(),
+            number: RevisionNumber(number),
+        }
     }
 
     /// A call of a function.
