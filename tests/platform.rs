@@ -290,34 +290,3 @@ async fn the_map_names_the_parts() {
     }
     assert!(map.to_string().contains("AWS Lambda"));
 }
-
-#[tokio::test]
-async fn layers_see_every_invocation() {
-    let seen = Arc::new(AtomicU32::new(0));
-    let counted = seen.clone();
-    let layer = tower::layer::layer_fn(move |inner: faas::Stack| {
-        let counted = counted.clone();
-        tower::ServiceBuilder::new()
-            .map_request(move |invocation| {
-                counted.fetch_add(1, Ordering::Relaxed);
-                invocation
-            })
-            .service(inner)
-    });
-    let platform = Platform::builder()
-        .layer(layer)
-        .build()
-        .await
-        .expect("the defaults");
-    platform
-        .deploy_json("id", |n: u64| async move { Ok(n) })
-        .await
-        .expect("it deploys");
-    assert_eq!(
-        within(platform.call::<_, u64>("id", &7))
-            .await
-            .expect("it runs"),
-        7
-    );
-    assert_eq!(seen.load(Ordering::Relaxed), 1);
-}
