@@ -1,23 +1,29 @@
 //! R4, the node agent: [`NodeAgent`].
 
+mod capability;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+mod sandbox;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use faas_core::{ByteSize, Description, Name, NodeName, Resources, Result, SandboxId, WorkloadId};
+use faas_core::{ByteSize, Description, Name, NodeName, Resources, Result, SandboxId};
 use futures::stream::BoxStream;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
-use crate::endpoint::Endpoint;
-use crate::hook::{Cookie, Prepared, Reach, ReachKind};
-use crate::spec::{ExecutableKind, SandboxSpec};
+use crate::hook::{Reach, ReachKind};
+use crate::spec::ExecutableKind;
+
+pub use capability::{Assign, AssignSandbox, Exec};
+#[cfg(feature = "mock")]
+pub use capability::{MockAssign, MockExec};
+pub use sandbox::{
+    EnsureSandbox, ExitCause, ExitCauseKind, SandboxPhase, SandboxState, SandboxStatus,
+};
 
 /// What a node is and has.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,143 +62,6 @@ impl NodeInfo {
             states: [SandboxState::Running].into(),
             exit_causes: BTreeSet::new(),
             sandboxes_outlive_us: false,
-        }
-    }
-}
-
-/// The state that a sandbox is to be in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SandboxState {
-    /// All is there, and nothing runs.
-    Created,
-    /// It ran and is frozen.
-    Paused,
-    /// It runs.
-    Running,
-}
-
-/// How a sandbox came to its end.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ExitCause {
-    /// It ended by itself, with this code.
-    Code(i32),
-    /// A signal of this number ended it.
-    Signal(i32),
-    /// It took more memory than it had.
-    OutOfMemory,
-    /// It never ran: why.
-    StartFailure(String),
-    /// We stopped it.
-    Stopped,
-    /// The agent cannot tell.
-    Unknown,
-}
-
-/// The kinds of [`ExitCause`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-#[non_exhaustive]
-pub enum ExitCauseKind {
-    /// See [`ExitCause::Code`].
-    Code,
-    /// See [`ExitCause::Signal`].
-    Signal,
-    /// See [`ExitCause::OutOfMemory`].
-    OutOfMemory,
-    /// See [`ExitCause::StartFailure`].
-    StartFailure,
-}
-
-impl ExitCause {
-    /// Whether what ran in the sandbox ended it, rather than we or the loss of its node.
-    pub const fn is_its_own(&self) -> bool {
-        matches!(self, Self::Code(_) | Self::Signal(_) | Self::OutOfMemory)
-    }
-}
-
-impl fmt::Display for ExitCause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Code(code) => write!(f, "exited with code {code}"),
-            Self::Signal(signal) => write!(f, "killed by signal {signal}"),
-            Self::OutOfMemory => f.write_str("out of memory"),
-            Self::StartFailure(why) => write!(f, "failed to start: {why}"),
-            Self::Stopped => f.write_str("stopped"),
-            Self::Unknown => f.write_str("gone for an unknown cause"),
-        }
-    }
-}
-
-/// Where a sandbox stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SandboxPhase {
-    /// In the state asked for.
-    In(SandboxState),
-    /// At its end; listed until it is stopped.
-    Exited(ExitCause),
-}
-
-/// A sandbox as its agent sees it.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct SandboxStatus {
-    /// Which one.
-    pub id: SandboxId,
-    /// Of which workload.
-    pub workload: WorkloadId,
-    /// Where it stands.
-    pub phase: SandboxPhase,
-    /// How to reach it; present while it runs.
-    pub endpoint: Option<Endpoint>,
-    /// What its hook wanted to be kept.
-    pub cookie: Cookie,
-}
-
-impl SandboxStatus {
-    /// A sandbox without endpoint or cookie.
-    pub fn new(id: SandboxId, workload: WorkloadId, phase: SandboxPhase) -> Self {
-        Self {
-            id,
-            workload,
-            phase,
-            endpoint: None,
-            cookie: Cookie::default(),
-        }
-    }
-
-    /// Whether it runs.
-    pub fn is_running(&self) -> bool {
-        self.phase == SandboxPhase::In(SandboxState::Running)
-    }
-}
-
-/// A sandbox that is to be in a state.
-#[derive(Debug, Clone)]
-#[non_exhaustive]
-pub struct EnsureSandbox {
-    /// Which one.
-    pub id: SandboxId,
-    /// Of which workload.
-    pub workload: WorkloadId,
-    /// What it is.
-    pub spec: Arc<SandboxSpec>,
-    /// The state that it is to be in.
-    pub state: SandboxState,
-    /// What its hook prepared.
-    pub prepared: Prepared,
-}
-
-impl EnsureSandbox {
-    /// A sandbox that is to run, and for which no hook prepared anything.
-    pub fn running(id: SandboxId, workload: WorkloadId, spec: Arc<SandboxSpec>) -> Self {
-        let prepared = Prepared::default();
-        Self {
-            id,
-            workload,
-            spec,
-            state: SandboxState::Running,
-            prepared,
         }
     }
 }
@@ -256,17 +125,22 @@ pub struct SandboxUsage {
 /// - **ensure_running**: `ensure(…, Running)` answers when the sandbox runs, with its endpoint.
 /// - **ensure_once**: however often and from however many callers a sandbox is ensured, it is
 ///   started once; the same state again changes nothing.
-/// - **ensure_states**: a state that `node().states` does not name answers `Unsupported` and
-///   changes nothing.
+/// - **ensure_states**: each state that `node().states` names, `Running` among them, is reached from
+///   nothing; one that it does not name answers `Unsupported` and changes nothing.
+/// - **ensure_moves**: of the states that it names, each is reached from each other, except that
+///   what ran is never `Created` again: that answers `Conflict` and changes nothing.
+/// - **paused_is_frozen**: a paused sandbox does no work and has no endpoint; when it runs again, it
+///   goes on where it was.
 /// - **ensure_refuses_foreign**: an executable of a kind that `node().executables` does not name
 ///   answers `Unsupported`.
 /// - **start_failure**: a sandbox that cannot start answers an error that says why, and leaves
 ///   nothing behind.
-/// - **stop_ends**: when `stop` has answered, the sandbox does not run, is not listed, and nothing
-///   of it is left: no zombie, socket, directory, container. It is graceful first, and forced after
+/// - **stop_ends**: when `stop` has answered, the sandbox, whatever its state was, does not run, is
+///   not listed, and nothing of it is left: no zombie, socket, directory, container. It is graceful first, and forced after
 ///   `grace`.
 /// - **stop_unknown**: stopping what is not there is no fault.
-/// - **list_shows_all**: `list` shows every sandbox that was ensured and not stopped.
+/// - **list_shows_all**: `list` shows every sandbox that was ensured and not stopped, with the
+///   workload, digest and cookie of the request that brought it into being.
 /// - **exit_reported**: every end of a sandbox is reported by `watch`, with a cause of those that
 ///   `node().exit_causes` names; until it is stopped, `list` shows it as exited.
 /// - **watch_pushes**: `watch` reports what happens from the call on; a reader that falls behind
@@ -302,17 +176,15 @@ pub trait NodeAgent: Send + Sync + 'static {
     /// What a sandbox consumes.
     async fn usage(&self, sandbox: SandboxId) -> Result<SandboxUsage>;
     /// Running a command inside of a sandbox, where the technology can.
-    fn exec(&self) -> Option<Arc<dyn Exec>>;
+    fn exec(&self) -> Option<Arc<dyn Exec>> {
+        None
+    }
+    /// Giving a sandbox to another workload, where the technology can.
+    fn assign(&self) -> Option<Arc<dyn Assign>> {
+        None
+    }
     /// What this is.
     fn describe(&self) -> Description;
-}
-
-/// Runs commands inside of sandboxes: a capability that only some agents have.
-#[cfg_attr(feature = "mock", mockall::automock)]
-#[async_trait]
-pub trait Exec: Send + Sync + 'static {
-    /// Runs a command and answers its exit code and what it wrote (1 MiB at most).
-    async fn exec(&self, sandbox: SandboxId, command: Vec<String>) -> Result<(i32, Bytes)>;
 }
 
 macro_rules! pointer {
@@ -345,6 +217,9 @@ macro_rules! pointer {
             }
             fn exec(&self) -> Option<Arc<dyn Exec>> {
                 (**self).exec()
+            }
+            fn assign(&self) -> Option<Arc<dyn Assign>> {
+                (**self).assign()
             }
             fn describe(&self) -> Description {
                 (**self).describe()

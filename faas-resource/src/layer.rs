@@ -13,8 +13,12 @@ use faas_core::{
 use crate::agent::{NodeInfo, SandboxState};
 use crate::hook::{Hooks, SandboxHook};
 use crate::manager::ClusterManager;
-use crate::manager::cluster::ClusterParts;
+use crate::manager::cluster::{Bounds, ClusterParts};
 use crate::{NamingService, NodeAgent, ResourceManager, ResourceScheduler};
+
+/// A node is asked four times within the time that it may be silent, and not more often than
+/// every millisecond.
+const SHORTEST_SILENCE: Duration = Duration::from_millis(4);
 
 /// The resource layer, running.
 #[derive(Clone)]
@@ -81,8 +85,7 @@ pub struct ResourceLayerBuilder {
     clock: Option<Arc<dyn Clock>>,
     ids: Option<IdSource>,
     decisions: Option<DecisionLog>,
-    concurrent_starts: usize,
-    events: usize,
+    bounds: Bounds,
 }
 
 impl Default for ResourceLayerBuilder {
@@ -97,8 +100,12 @@ impl Default for ResourceLayerBuilder {
             clock: None,
             ids: None,
             decisions: None,
-            concurrent_starts: 64,
-            events: 4096,
+            bounds: Bounds {
+                starts: 64,
+                events: 4096,
+                start: Duration::from_secs(120),
+                silence: Duration::from_secs(30),
+            },
         }
     }
 }
@@ -169,14 +176,29 @@ impl ResourceLayerBuilder {
 
     /// How many sandboxes are prepared and started at once: 64 unless it is given.
     pub fn concurrent_starts(mut self, starts: usize) -> Self {
-        self.concurrent_starts = starts;
+        self.bounds.starts = starts;
         self
     }
 
     /// How many events a watcher may fall behind before it has to list again: 4,096 unless it is
     /// given.
     pub fn event_buffer(mut self, events: usize) -> Self {
-        self.events = events;
+        self.bounds.events = events;
+        self
+    }
+
+    /// How long one start may take, from the hook's preparation until the sandbox runs, before it
+    /// has failed and is tried again: 120 s unless it is given. It bounds each other thing that is
+    /// asked of a node for a sandbox, too.
+    pub fn start_timeout(mut self, timeout: Duration) -> Self {
+        self.bounds.start = timeout;
+        self
+    }
+
+    /// How long a node may leave its list unanswered before it is lost, and its replicas are
+    /// replaced elsewhere: 30 s unless it is given. It is asked for it four times as often.
+    pub fn node_timeout(mut self, timeout: Duration) -> Self {
+        self.bounds.silence = timeout;
         self
     }
 
@@ -197,11 +219,17 @@ impl ResourceLayerBuilder {
                 faults.push("there is no scheduler".into());
             }
         }
-        if self.concurrent_starts == 0 {
+        if self.bounds.starts == 0 {
             faults.push("no sandbox may ever start".into());
         }
-        if self.events == 0 {
+        if self.bounds.events == 0 {
             faults.push("the event buffer holds nothing".into());
+        }
+        if self.bounds.start.is_zero() {
+            faults.push("a start may take no time".into());
+        }
+        if self.bounds.silence < SHORTEST_SILENCE {
+            faults.push(format!("a node is lost before {SHORTEST_SILENCE:?}"));
         }
         let nodes: Vec<_> = self.agents.iter().map(|agent| agent.node()).collect();
         let names = nodes.iter().map(|node| node.name.clone());
@@ -270,8 +298,7 @@ impl ResourceLayerBuilder {
             clock,
             ids,
             decisions: decisions.clone(),
-            concurrent_starts: self.concurrent_starts,
-            events: self.events,
+            bounds: self.bounds,
         })
         .await?;
         parts.insert(0, manager.describe());

@@ -4,7 +4,7 @@
 pub mod conformance;
 pub mod filter_score;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,7 +13,7 @@ use faas_core::{
     Description, Monotonic, NodeName, PolicyContext, Resources, Result, SandboxId, WorkloadId,
 };
 
-use crate::agent::NodeInfo;
+use crate::agent::{NodeInfo, SandboxState};
 use crate::hook::ReachKind;
 use crate::workload::{Priority, WorkloadSpec};
 
@@ -72,17 +72,26 @@ pub struct PlacementRequest {
     pub sandbox: SandboxId,
     /// Its workload: spec, rules and priority.
     pub workload: Arc<WorkloadSpec>,
+    /// The state that it is to be in there, from which it can be made to run.
+    pub state: SandboxState,
     /// Its hook needs one of these, unless empty.
     pub reach: Vec<ReachKind>,
+    /// Only there: it is there already, under another workload.
+    pub only: Option<NodeName>,
+    /// Where starts of this workload failed of late: better anywhere else.
+    pub avoid: BTreeSet<NodeName>,
 }
 
 impl PlacementRequest {
-    /// A sandbox whose hook needs nothing.
+    /// A sandbox that is to run, anywhere, and whose hook needs nothing.
     pub fn new(sandbox: SandboxId, workload: Arc<WorkloadSpec>) -> Self {
         Self {
             sandbox,
             workload,
+            state: SandboxState::Running,
             reach: Vec::new(),
+            only: None,
+            avoid: BTreeSet::new(),
         }
     }
 }
@@ -119,11 +128,14 @@ pub enum Placement {
 /// - **answers_each**: one answer per request, in the order of the requests.
 /// - **never_overcommits**: with all its answers carried out (preempted sandboxes gone), no node
 ///   holds more than its capacity.
-/// - **respects_kind**: a sandbox goes only to a node that runs its kind of executable and offers a
-///   reach that it needs, and that is open.
+/// - **respects_kind**: a sandbox goes only to a node that is open, runs its kind of executable,
+///   offers the state that it is to be in and a reach that it needs, and is the one that the request
+///   names, if it names one.
 /// - **respects_rules**: every constraint, taint and `apart` rule holds after the batch.
 /// - **preempts_only_lower**: whoever is preempted has a lower priority than whom it makes room for.
 /// - **explains_refusals**: a refusal has at least one reason.
+/// - **avoids_failures**: a sandbox goes to a node that its request says to avoid only if no other
+///   takes it.
 /// - **deterministic**: the same view, batch, history of changes and seed give the same answers.
 /// - **save_restore**: a scheduler restored from what another saved decides as that one would.
 ///

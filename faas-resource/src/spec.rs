@@ -186,6 +186,12 @@ impl SandboxSpec {
                     let path = program.entrypoint.display();
                     faults.push(format!("entrypoint {path} is not a path within the code"));
                 }
+                if program.entrypoint.to_str().is_none() {
+                    faults.push(format!(
+                        "entrypoint {} is not UTF-8",
+                        program.entrypoint.display()
+                    ));
+                }
                 if program
                     .arguments
                     .iter()

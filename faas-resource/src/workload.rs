@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use faas_core::{DecisionId, Error, Name, NodeName, Result, SandboxId, WorkloadId};
+use faas_core::{DecisionId, Digest, Error, Name, NodeName, Result, SandboxId, WorkloadId};
 use serde::{Deserialize, Serialize};
 
 use crate::agent::SandboxPhase;
@@ -59,6 +59,20 @@ impl WorkloadSpec {
         }
         Error::check("apply workload", faults)
     }
+
+    /// What makes a replica one of this spec and not of another: its sandbox and where it may go.
+    /// Bounds and priority are not in it, so changing them replaces nobody.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a spec that has no form in JSON, which [`validate`](Self::validate)
+    /// would have refused.
+    pub fn digest(&self) -> Result<Digest> {
+        let bytes = serde_json::to_vec(&(&self.sandbox, &self.rules)).map_err(|error| {
+            let message = format!("workload {} has no form in JSON: {error}", self.id);
+            Error::invalid("digest workload", message).with_source(error)
+        })?;
+        Ok(Digest::of(&bytes))
+    }
 }
 
 /// Who is preempted for whom.
@@ -106,6 +120,9 @@ pub enum Constraint {
 
 /// How many replicas, in which state, and who goes first. Soft state: it is rebuilt from demand
 /// after a crash.
+///
+/// What is to run comes first when the workload's bound leaves room for less, then what is to be
+/// paused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ScaleRequest {
@@ -189,6 +206,10 @@ pub struct WorkloadStatus {
     pub spec: std::sync::Arc<WorkloadSpec>,
     /// How many running replicas are wanted now.
     pub wanted: u32,
+    /// How many paused ones.
+    pub paused: u32,
+    /// How many created ones.
+    pub created: u32,
     /// What is there.
     pub replicas: Vec<Replica>,
     /// Why what is wanted is not there yet.
@@ -201,6 +222,8 @@ impl WorkloadStatus {
         Self {
             spec,
             wanted: 0,
+            paused: 0,
+            created: 0,
             replicas: Vec::new(),
             waiting: None,
         }
@@ -213,9 +236,12 @@ impl WorkloadStatus {
 pub enum WorkloadEvent {
     /// A replica runs and can be reached.
     Ready(WorkloadId, Replica),
-    /// A replica is about to be stopped: give it no more work.
+    /// A replica stands by, paused or created: it cannot be reached before it is `Ready`.
+    Pooled(WorkloadId, Replica),
+    /// A replica is about to be stopped or paused: give it no more work.
     Retiring(WorkloadId, SandboxId),
-    /// A replica has ended or is gone.
+    /// A replica has ended, is lost with its node, or (its phase then still is `In` a state) has
+    /// been assigned to another workload.
     Gone(WorkloadId, Replica),
     /// No replica can be started now; it is tried again whenever something changes.
     Waiting(WorkloadId, Error),

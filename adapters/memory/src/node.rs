@@ -11,13 +11,13 @@ use faas_core::{
     Result, SandboxId,
 };
 use faas_resource::agent::{
-    EnsureSandbox, Exec, ExitCause, ExitCauseKind, LogLine, NodeEvent, NodeInfo, SandboxPhase,
-    SandboxState, SandboxStatus, SandboxUsage,
+    Assign, AssignSandbox, EnsureSandbox, ExitCause, ExitCauseKind, LogLine, NodeEvent, NodeInfo,
+    SandboxPhase, SandboxState, SandboxStatus, SandboxUsage,
 };
 use faas_resource::endpoint::Address;
 use faas_resource::hook::{Reach, ReachKind};
 use faas_resource::spec::ExecutableKind;
-use faas_resource::{Executable, NodeAgent};
+use faas_resource::{Executable, NodeAgent, SandboxSpec};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use tokio::sync::broadcast;
@@ -31,11 +31,26 @@ struct Sandbox {
     address: Address,
 }
 
+impl Sandbox {
+    fn enter(&mut self, state: SandboxState) {
+        self.status.phase = SandboxPhase::In(state);
+        let running = state == SandboxState::Running;
+        self.status.endpoint = running.then(|| self.address.clone().into());
+    }
+}
+
 /// A node whose sandboxes are handlers of this process.
 ///
 /// A sandbox is an entry in a table: starting one checks that its handler is registered and that
-/// the node has room, and its endpoint is [`Address::Handler`]. Nothing outlives the value.
-pub struct MemoryNode {
+/// the node has room, and its endpoint is [`Address::Handler`]. A handler has nothing that could be
+/// frozen, so a paused sandbox is one that cannot be reached. A sandbox can be assigned to another
+/// workload in every state. Nothing outlives the value.
+///
+/// A clone is the same node.
+#[derive(Clone)]
+pub struct MemoryNode(Arc<Shared>);
+
+struct Shared {
     info: NodeInfo,
     handlers: Arc<dyn HandlerRegistry>,
     sandboxes: Mutex<BTreeMap<SandboxId, Sandbox>>,
@@ -55,16 +70,21 @@ impl MemoryNode {
     /// A node with that name, those labels, taints and capacity; what it can do is filled in.
     pub fn with_info(mut info: NodeInfo, handlers: Arc<dyn HandlerRegistry>) -> Self {
         info.executables = [ExecutableKind::Handler].into();
-        info.states = [SandboxState::Created, SandboxState::Running].into();
+        info.states = [
+            SandboxState::Created,
+            SandboxState::Paused,
+            SandboxState::Running,
+        ]
+        .into();
         info.exit_causes = [ExitCauseKind::Code].into();
         info.reach.clear();
         info.sandboxes_outlive_us = false;
-        Self {
+        Self(Arc::new(Shared {
             info,
             handlers,
             sandboxes: Mutex::default(),
             events: broadcast::Sender::new(EVENTS),
-        }
+        }))
     }
 
     /// Plays the end of a sandbox: a handler never ends by itself, so tests do it.
@@ -72,17 +92,19 @@ impl MemoryNode {
     /// # Errors
     /// `NotFound` if it does not run.
     pub fn end(&self, sandbox: SandboxId, cause: ExitCause) -> Result<()> {
-        let mut sandboxes = self.lock();
+        let mut sandboxes = self.0.lock();
         let found = sandboxes
             .get_mut(&sandbox)
             .filter(|found| found.status.is_running())
             .ok_or_else(|| not_found("end sandbox", sandbox))?;
         found.status.phase = SandboxPhase::Exited(cause);
         found.status.endpoint = None;
-        self.tell(NodeEvent::Sandbox(found.status.clone()));
+        self.0.tell(NodeEvent::Sandbox(found.status.clone()));
         Ok(())
     }
+}
 
+impl Shared {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<SandboxId, Sandbox>> {
         self.sandboxes
             .lock()
@@ -96,35 +118,36 @@ impl MemoryNode {
     }
 
     /// What is asked for, checked: where the sandbox will be reached.
-    fn check(&self, request: &EnsureSandbox) -> Result<Address> {
-        request.spec.validate()?;
-        let node = &self.info.name;
-        if !self.info.states.contains(&request.state) {
-            let message = format!("node {node} has no state {:?}", request.state);
-            return Err(Error::unsupported("ensure sandbox", message));
-        }
-        let Executable::Handler(name) = &request.spec.executable else {
-            let kind = request.spec.executable.kind();
+    fn check(&self, operation: &'static str, spec: &SandboxSpec) -> Result<Address> {
+        spec.validate()?;
+        let Executable::Handler(name) = &spec.executable else {
+            let (node, kind) = (&self.info.name, spec.executable.kind());
             let message = format!("node {node} runs handlers, not a {kind:?}");
-            return Err(Error::unsupported("ensure sandbox", message));
+            return Err(Error::unsupported(operation, message));
         };
         Ok(Address::Handler(name.clone()))
     }
 
-    /// The status of a sandbox that is not there yet.
+    /// Whether what is to be started can be; who runs already keeps its handler.
+    fn startable(&self, operation: &'static str, address: &Address) -> Result<()> {
+        match address {
+            Address::Handler(name) if self.handlers.lookup(name).is_none() => {
+                let message = format!("handler {name} is not registered in this process");
+                Err(Error::unavailable(operation, message))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A sandbox that is not there yet.
     fn create(
         &self,
         request: &EnsureSandbox,
         address: Address,
         taken: &Resources,
     ) -> Result<Sandbox> {
+        self.startable("ensure sandbox", &address)?;
         let takes = request.spec.resources.clone();
-        if let Address::Handler(name) = &address
-            && self.handlers.lookup(name).is_none()
-        {
-            let message = format!("handler {name} is not registered in this process");
-            return Err(Error::unavailable("ensure sandbox", message));
-        }
         if !self
             .info
             .capacity
@@ -137,7 +160,7 @@ impl MemoryNode {
             return Err(Error::exhausted("ensure sandbox", message));
         }
         let phase = SandboxPhase::In(SandboxState::Created);
-        let mut status = SandboxStatus::new(request.id, request.workload, phase);
+        let mut status = SandboxStatus::new(request.id, request.workload, request.digest, phase);
         status.cookie = request.prepared.cookie.clone();
         Ok(Sandbox {
             status,
@@ -150,7 +173,7 @@ impl MemoryNode {
 impl fmt::Debug for MemoryNode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MemoryNode")
-            .field("info", &self.info)
+            .field("info", &self.0.info)
             .finish_non_exhaustive()
     }
 }
@@ -162,7 +185,7 @@ fn not_found(operation: &'static str, sandbox: SandboxId) -> Error {
 #[async_trait]
 impl NodeAgent for MemoryNode {
     fn node(&self) -> NodeInfo {
-        self.info.clone()
+        self.0.info.clone()
     }
 
     async fn reach(&self, _: SandboxId, _: ReachKind) -> Result<Option<Reach>> {
@@ -170,14 +193,16 @@ impl NodeAgent for MemoryNode {
     }
 
     async fn ensure(&self, request: EnsureSandbox) -> Result<SandboxStatus> {
-        let address = self.check(&request)?;
-        let mut sandboxes = self.lock();
+        const OPERATION: &str = "ensure sandbox";
+        let address = self.0.check(OPERATION, &request.spec)?;
+        let mut sandboxes = self.0.lock();
         if !sandboxes.contains_key(&request.id) {
             let none = Resources::default();
             let taken = sandboxes
                 .values()
                 .fold(none, |sum, sandbox| sum.plus(&sandbox.takes));
-            sandboxes.insert(request.id, self.create(&request, address, &taken)?);
+            let made = self.0.create(&request, address, &taken)?;
+            sandboxes.insert(request.id, made);
         } else if let Some(found) = sandboxes.get(&request.id)
             && found.status.phase == SandboxPhase::In(request.state)
         {
@@ -185,38 +210,48 @@ impl NodeAgent for MemoryNode {
         }
         let sandbox = sandboxes
             .get_mut(&request.id)
-            .ok_or_else(|| not_found("ensure sandbox", request.id))?;
-        if let SandboxPhase::Exited(cause) = &sandbox.status.phase {
-            let message = format!("sandbox {} has {cause}; stop it first", request.id);
-            return Err(Error::conflict("ensure sandbox", message));
+            .ok_or_else(|| not_found(OPERATION, request.id))?;
+        match &sandbox.status.phase {
+            SandboxPhase::Exited(cause) => {
+                let message = format!("sandbox {} has {cause}; stop it first", request.id);
+                return Err(Error::conflict(OPERATION, message));
+            }
+            SandboxPhase::In(SandboxState::Paused | SandboxState::Running)
+                if request.state == SandboxState::Created =>
+            {
+                let message = format!("sandbox {} was started already", request.id);
+                return Err(Error::conflict(OPERATION, message));
+            }
+            SandboxPhase::In(SandboxState::Created) => {
+                self.0.startable(OPERATION, &sandbox.address)?;
+            }
+            SandboxPhase::In(_) => {}
         }
-        sandbox.status.phase = SandboxPhase::In(request.state);
-        let running = request.state == SandboxState::Running;
-        sandbox.status.endpoint = running.then(|| sandbox.address.clone().into());
-        self.tell(NodeEvent::Sandbox(sandbox.status.clone()));
+        sandbox.enter(request.state);
+        self.0.tell(NodeEvent::Sandbox(sandbox.status.clone()));
         Ok(sandbox.status.clone())
     }
 
     async fn stop(&self, sandbox: SandboxId, _: Duration) -> Result<()> {
-        let mut sandboxes = self.lock();
+        let mut sandboxes = self.0.lock();
         if let Some(mut found) = sandboxes.remove(&sandbox) {
             if !matches!(found.status.phase, SandboxPhase::Exited(_)) {
                 found.status.phase = SandboxPhase::Exited(ExitCause::Stopped);
                 found.status.endpoint = None;
-                self.tell(NodeEvent::Sandbox(found.status));
+                self.0.tell(NodeEvent::Sandbox(found.status));
             }
-            self.tell(NodeEvent::Removed(sandbox));
+            self.0.tell(NodeEvent::Removed(sandbox));
         }
         Ok(())
     }
 
     async fn list(&self) -> Result<Vec<SandboxStatus>> {
-        let sandboxes = self.lock();
+        let sandboxes = self.0.lock();
         Ok(sandboxes.values().map(|one| one.status.clone()).collect())
     }
 
     fn watch(&self) -> BoxStream<'static, NodeEvent> {
-        stream::unfold(self.events.subscribe(), |mut events| async move {
+        stream::unfold(self.0.events.subscribe(), |mut events| async move {
             match events.recv().await {
                 Ok(event) => Some((event, events)),
                 Err(broadcast::error::RecvError::Lagged(_)) => Some((NodeEvent::Resync, events)),
@@ -228,24 +263,49 @@ impl NodeAgent for MemoryNode {
 
     fn logs(&self, sandbox: SandboxId, _: bool) -> BoxStream<'static, Result<LogLine>> {
         // A handler writes to the logs of this process, which are not this node's.
-        if self.lock().contains_key(&sandbox) {
+        if self.0.lock().contains_key(&sandbox) {
             return stream::empty().boxed();
         }
         stream::iter([Err(not_found("read logs", sandbox))]).boxed()
     }
 
     async fn usage(&self, sandbox: SandboxId) -> Result<SandboxUsage> {
-        let known = self.lock().contains_key(&sandbox);
+        let known = self.0.lock().contains_key(&sandbox);
         known
             .then(SandboxUsage::default)
             .ok_or_else(|| not_found("read usage", sandbox))
     }
 
-    fn exec(&self) -> Option<Arc<dyn Exec>> {
-        None
+    fn assign(&self) -> Option<Arc<dyn Assign>> {
+        Some(Arc::new(self.clone()))
     }
 
     fn describe(&self) -> Description {
         Description::new("MemoryNode").provides(Component::R4)
+    }
+}
+
+#[async_trait]
+impl Assign for MemoryNode {
+    async fn assign(&self, request: AssignSandbox) -> Result<SandboxStatus> {
+        const OPERATION: &str = "assign sandbox";
+        let mut sandboxes = self.0.lock();
+        let sandbox = sandboxes
+            .get_mut(&request.id)
+            .ok_or_else(|| not_found(OPERATION, request.id))?;
+        let SandboxPhase::In(state) = sandbox.status.phase else {
+            let message = format!("sandbox {} has ended", request.id);
+            return Err(Error::conflict(OPERATION, message));
+        };
+        let address = self.0.check(OPERATION, &request.spec)?;
+        self.0.startable(OPERATION, &address)?;
+        let (workload, digest) = (request.workload, request.digest);
+        if (sandbox.status.workload, sandbox.status.digest) != (workload, digest) {
+            sandbox.address = address;
+            (sandbox.status.workload, sandbox.status.digest) = (workload, digest);
+            sandbox.enter(state);
+            self.0.tell(NodeEvent::Sandbox(sandbox.status.clone()));
+        }
+        Ok(sandbox.status.clone())
     }
 }

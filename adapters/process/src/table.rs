@@ -109,7 +109,7 @@ impl Shared {
             return Err(Error::exhausted("ensure sandbox", message));
         }
         let phase = SandboxPhase::In(SandboxState::Created);
-        let mut status = SandboxStatus::new(request.id, request.workload, phase);
+        let mut status = SandboxStatus::new(request.id, request.workload, request.digest, phase);
         status.cookie = request.prepared.cookie.clone();
         let (report, started) = watch::channel(None);
         let entry = Entry {

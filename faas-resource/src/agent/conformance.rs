@@ -344,7 +344,7 @@ pub async fn exit_reported(fixture: Fixture) {
         ExitCause::Signal(_) => Some(ExitCauseKind::Signal),
         ExitCause::OutOfMemory => Some(ExitCauseKind::OutOfMemory),
         ExitCause::StartFailure(_) => Some(ExitCauseKind::StartFailure),
-        ExitCause::Stopped | ExitCause::Unknown => None,
+        ExitCause::Stopped | ExitCause::NodeLost | ExitCause::Unknown => None,
     };
     let named = fixture.agent.node().exit_causes;
     assert!(

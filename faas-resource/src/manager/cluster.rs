@@ -1,11 +1,18 @@
 //! [`ClusterManager`]: the default resource manager, over any agents, scheduler, store and names.
 
+mod action;
+mod assign;
 mod core;
 mod ends;
 mod live;
+mod moves;
 mod names;
+mod nodes;
+mod placing;
 mod reconcile;
 mod record;
+#[cfg(test)]
+mod simulation;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -21,8 +28,9 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use tokio::sync::broadcast;
 
-use self::core::{Core, Workload};
-use self::live::{Bounds, Live};
+use self::core::{Core, Template, Workload};
+pub(crate) use self::live::Bounds;
+use self::live::Live;
 use super::{Capacity, ResourceManager};
 use crate::hook::Hooks;
 use crate::workload::{ScaleRequest, WorkloadEvent, WorkloadSpec, WorkloadStatus};
@@ -38,19 +46,18 @@ pub(crate) struct ClusterParts {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: IdSource,
     pub(crate) decisions: DecisionLog,
-    pub(crate) concurrent_starts: usize,
-    pub(crate) events: usize,
+    pub(crate) bounds: Bounds,
 }
 
 /// Keeps the sandboxes of a cluster as its workloads want them.
 ///
 /// Level-triggered: whatever happens, it compares what is wanted with what is there. A request or
-/// an event drives that comparison at once, in the caller's own turn; time matters only in a crash
-/// loop, whose replacements wait 100 ms, doubling up to 30 s, until one runs for 10 s.
+/// an event drives that comparison at once, in the caller's own turn. Time matters in a crash
+/// loop, whose replacements wait 100 ms, doubling up to 30 s, until one runs for 10 s; and for
+/// bounds: a start (the hook's and the agent's part together) that takes too long has failed, and
+/// a node whose list is not answered for too long is lost.
 ///
-/// What it does not do: paused and created replicas, and `assign`, are `Unsupported`; an adopted
-/// sandbox is taken to be of its workload's present spec; a node whose agent goes silent keeps its
-/// sandboxes until the agent says otherwise.
+/// A start that failed is tried again, on another node if one takes the sandbox.
 ///
 /// Dropping it ends all of its tasks and leaves the sandboxes to their agents; see
 /// [`shutdown`](Self::shutdown).
@@ -74,12 +81,8 @@ impl ClusterManager {
             core.node(agent.node(), false);
         }
         let now = parts.clock.now();
-        let bounds = Bounds {
-            starts: parts.concurrent_starts,
-            events: parts.events,
-        };
         for spec in specs {
-            core.apply(Arc::new(spec), now);
+            core.apply(Template::new(spec)?, now);
         }
         core.starting = true;
         let live = Live::spawn(
@@ -88,7 +91,7 @@ impl ClusterManager {
             parts.hooks,
             parts.clock,
             parts.naming,
-            &bounds,
+            parts.bounds,
         );
         let manager = Self {
             live,
@@ -170,9 +173,13 @@ impl fmt::Debug for ClusterManager {
 
 /// A workload for whoever asks.
 fn status(core: &Core, workload: &Workload) -> WorkloadStatus {
-    let mut status = WorkloadStatus::new(workload.spec.clone());
-    let (min, max) = (workload.spec.min, workload.spec.max);
-    status.wanted = workload.wanted.unwrap_or(min).clamp(min, max);
+    let mut status = WorkloadStatus::new(workload.template.workload.clone());
+    let wanted = core.wanted(workload);
+    // Each is within the spec's bound.
+    let number = |count| u32::try_from(count).unwrap_or(u32::MAX);
+    status.wanted = number(wanted.running);
+    status.paused = number(wanted.paused);
+    status.created = number(wanted.created);
     status.waiting.clone_from(&workload.waiting);
     let replicas = workload.replicas.iter();
     let replicas = replicas.filter_map(|id| core.sandboxes.get(id));
@@ -187,29 +194,29 @@ impl ResourceManager for ClusterManager {
         let _order = self.writes.lock().await;
         let same = self.live.read(|core| {
             let found = core.workloads.get(&spec.id);
-            found.is_some_and(|found| !found.removed && *found.spec == spec)
+            found.is_some_and(|found| !found.removed && *found.template.workload == spec)
         });
         if same {
             return Ok(());
         }
-        record::save(&*self.store, &spec).await?;
-        self.live.drive(|core, now| core.apply(Arc::new(spec), now));
+        let template = Template::new(spec)?;
+        record::save(&*self.store, &template.workload).await?;
+        self.live.drive(|core, now| core.apply(template, now));
         Ok(())
     }
 
     async fn scale(&self, request: ScaleRequest) -> Result<()> {
-        if request.paused > 0 || request.created > 0 {
-            let message = "this manager keeps no paused or created replicas";
-            return Err(Error::unsupported("scale workload", message));
-        }
         self.live.drive(|core, now| core.scale(request, now))
     }
 
     async fn assign(&self, sandbox: SandboxId, workload: WorkloadId) -> Result<()> {
-        self.live
-            .drive(|core, _| core.known(workload, "assign sandbox").map(drop))?;
-        let message = format!("this manager has no pool that {sandbox} could be of");
-        Err(Error::unsupported("assign sandbox", message))
+        let live = &self.live;
+        let needs = |hook: &_| live.needs(hook);
+        let begun = live.drive(|core, now| core.begin_assign(sandbox, workload, now, &needs))?;
+        match begun {
+            Some(assignment) => live.give(assignment).await,
+            None => Ok(()),
+        }
     }
 
     async fn remove(&self, workload: WorkloadId) -> Result<()> {

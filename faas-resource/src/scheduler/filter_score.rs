@@ -26,6 +26,10 @@ const BEST: Reason = Reason::new(
     "placement.best",
     "scores {score}, the best of {candidates} nodes that take it",
 );
+const AVOIDED: Reason = Reason::new(
+    "placement.avoided",
+    "its last start there failed, and no other node takes it",
+);
 const PREEMPTS: Reason = Reason::new(
     "placement.preempts",
     "{count} sandboxes of lower priority make room",
@@ -75,7 +79,7 @@ const MANY_RULES: usize = 1024;
 /// weighted sum of [`Score`]s.
 ///
 /// ```text
-/// request ─▶ open? kind? reach? taints? constraints? apart? fit? ─▶ scores ─▶ best node
+/// request ─▶ open? kind? state? reach? taints? constraints? apart? fit? ─▶ scores ─▶ best node
 ///                       nothing left? ─▶ the same without sandboxes of lower priority
 /// ```
 ///
@@ -183,17 +187,16 @@ impl FilterScore {
         }
     }
 
-    /// The best of the first nodes that take the sandbox.
+    /// The best of the first nodes that take the sandbox; one to avoid only if no other does.
     fn find(
         &mut self,
         request: &PlacementRequest,
         scene: &mut Scene<'_>,
         refusals: &mut Refusals,
     ) -> Option<Placement> {
-        let mut best: Option<(f64, NodeName)> = None;
-        let mut candidates = 0usize;
+        let (mut best, mut to_avoid) = (Best::default(), Best::default());
         let mut cursor = None;
-        for name in in_turn(scene.cluster(), self.memory.cursor.as_ref()) {
+        for name in in_turn(scene.cluster(), self.memory.cursor.as_ref(), request) {
             let Some(node) = scene.node(name) else {
                 continue;
             };
@@ -201,29 +204,41 @@ impl FilterScore {
                 refusals.add(name, reason);
                 continue;
             }
-            candidates += 1;
             let score = self.score(request, node, scene);
-            if best.as_ref().is_none_or(|(highest, _)| score > *highest) {
-                best = Some((score, name.clone()));
+            if request.avoid.contains(name) {
+                to_avoid.consider(score, name);
+                continue;
             }
-            if candidates == self.enough {
+            best.consider(score, name);
+            if best.candidates == self.enough {
                 cursor = Some(name.clone());
                 break;
             }
         }
-        self.memory.cursor = cursor;
-        let (score, node) = best?;
+        if request.only.is_none() {
+            self.memory.cursor = cursor;
+        }
+        let avoided = best.node.is_none();
+        let Best {
+            score,
+            node,
+            candidates,
+        } = if avoided { to_avoid } else { best };
+        let node = node?;
         scene.put(&node, request);
-        let reason = BEST.with("score", score).with("candidates", candidates);
+        let mut reasons = vec![BEST.with("score", score).with("candidates", candidates)];
+        if avoided {
+            reasons.push(AVOIDED);
+        }
         Some(Placement::On {
             node,
             preempts: Vec::new(),
-            reasons: vec![reason],
+            reasons,
         })
     }
 
     fn preempt(&self, request: &PlacementRequest, scene: &Scene<'_>) -> Option<Preemption> {
-        let names = scene.cluster().nodes.keys();
+        let names = in_turn(scene.cluster(), None, request);
         let found = names.filter_map(|name| {
             let node = scene.node(name)?;
             let passes = |node: &NodeView| self.refusal(request, node, scene).is_none();
@@ -273,16 +288,39 @@ fn preempting(
     }
 }
 
-/// All nodes, those behind the cursor first.
+/// The nodes to look at, those behind the cursor first.
 fn in_turn<'a>(
     cluster: &'a ClusterView,
     cursor: Option<&NodeName>,
+    request: &PlacementRequest,
 ) -> impl Iterator<Item = &'a NodeName> + use<'a> {
+    let only = request.only.as_ref();
+    let one = only.and_then(|only| cluster.nodes.get_key_value(only));
+    let all = only.is_none();
     let from = cursor.map_or(Bound::Unbounded, |name| Bound::Excluded(name.clone()));
-    let behind = cluster.nodes.range((from, Bound::Unbounded));
-    let to = cursor.map(|name| (Bound::Unbounded, Bound::Included(name.clone())));
-    let before = to.map(|to| cluster.nodes.range(to)).into_iter().flatten();
-    behind.chain(before).map(|(name, _)| name)
+    let behind = all.then(|| cluster.nodes.range((from, Bound::Unbounded)));
+    let to = cursor.filter(|_| all);
+    let to = to.map(|name| (Bound::Unbounded, Bound::Included(name.clone())));
+    let before = to.map(|to| cluster.nodes.range(to));
+    let many = behind.into_iter().chain(before).flatten();
+    one.into_iter().chain(many).map(|(name, _)| name)
+}
+
+/// The best node so far.
+#[derive(Debug, Default)]
+struct Best {
+    score: f64,
+    node: Option<NodeName>,
+    candidates: usize,
+}
+
+impl Best {
+    fn consider(&mut self, score: f64, node: &NodeName) {
+        self.candidates += 1;
+        if self.node.is_none() || score > self.score {
+            (self.score, self.node) = (score, Some(node.clone()));
+        }
+    }
 }
 
 impl ResourceScheduler for FilterScore {

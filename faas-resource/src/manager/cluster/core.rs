@@ -1,110 +1,177 @@
-//! What the manager knows, and what it makes of what it hears: no I/O, no clock, no lock.
+//! What the manager knows, and what it makes of what is asked of it: no I/O, no clock, no lock.
 //!
 //! Each input changes the state and marks workloads as dirty; [`Core::reconcile`] then compares
-//! what is wanted of those with what is there, and leaves [`Action`]s for the live half.
+//! what is wanted of those with what is there, gives each sandbox its goal, and leaves [`Action`]s
+//! for the live half.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use faas_core::explain::{DecisionClass, DecisionLog, Reason};
 use faas_core::{
-    DecisionId, Error, IdSource, Monotonic, NodeName, Result, SandboxId, SeededRandom, WorkloadId,
+    DecisionId, Digest, Error, IdSource, Monotonic, NodeName, Result, SandboxId, SeededRandom,
+    WorkloadId,
 };
 
+use super::action::Action;
 use crate::ResourceScheduler;
-use crate::agent::{ExitCause, NodeInfo, SandboxPhase, SandboxState, SandboxStatus};
-use crate::endpoint::Endpoint;
-use crate::scheduler::{ClusterChange, ClusterView, NodeView, PlacedSandbox};
-use crate::workload::{Replica, ScaleRequest, StartTimes, WorkloadEvent, WorkloadSpec};
+use crate::agent::{ExitCause, SandboxState};
+use crate::scheduler::ClusterView;
+use crate::spec::SandboxSpec;
+use crate::workload::{Replica, ScaleRequest, WorkloadEvent, WorkloadSpec};
 
-const STARTED: Reason = Reason::new("sandbox.started", "it runs on {node}");
-const ADOPTED: Reason = Reason::new("sandbox.adopted", "it ran on {node} before we did");
-/// What the live half is to do, in this order.
+/// A workload's spec, with what every start of a replica needs of it.
 #[derive(Debug)]
-pub(super) enum Action {
-    /// Tell the watchers.
-    Tell(WorkloadEvent),
-    /// Prepare and start a sandbox, then call [`Core::started`].
-    Start(Start),
-    /// Resume the hook of a running sandbox, then call [`Core::resumed`].
-    Resume(SandboxStatus, NodeName, Arc<WorkloadSpec>),
-    /// Stop a sandbox, release its hook, then call [`Core::stopped`].
-    Stop(Stop),
-    /// Bind the endpoint of a sandbox in the naming service.
-    Bind(NodeName, SandboxId, Endpoint),
-    /// Unbind it.
-    Unbind(NodeName, SandboxId),
+pub(super) struct Template {
+    pub(super) workload: Arc<WorkloadSpec>,
+    pub(super) sandbox: Arc<SandboxSpec>,
+    pub(super) digest: Digest,
 }
 
-#[derive(Debug, Clone)]
-pub(super) struct Start {
-    pub(super) sandbox: SandboxId,
-    pub(super) node: NodeName,
-    pub(super) spec: Arc<WorkloadSpec>,
-    pub(super) place: Duration,
+impl Template {
+    pub(super) fn new(spec: WorkloadSpec) -> Result<Self> {
+        Ok(Self {
+            digest: spec.digest()?,
+            sandbox: Arc::new(spec.sandbox.clone()),
+            workload: Arc::new(spec),
+        })
+    }
 }
 
-#[derive(Debug, Clone)]
-pub(super) struct Stop {
-    pub(super) sandbox: SandboxId,
-    pub(super) node: NodeName,
-    pub(super) grace: Duration,
-    pub(super) hook: Option<faas_core::HookName>,
-    /// How it ended; `Stopped` if it is this stop that ends it.
-    pub(super) end: ExitCause,
+/// How many replicas in which state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Counts {
+    pub(super) running: usize,
+    pub(super) paused: usize,
+    pub(super) created: usize,
+}
+
+impl Counts {
+    pub(super) fn of(&mut self, state: SandboxState) -> &mut usize {
+        match state {
+            SandboxState::Running => &mut self.running,
+            SandboxState::Paused => &mut self.paused,
+            SandboxState::Created => &mut self.created,
+        }
+    }
+
+    /// Within the bounds of a spec: what runs comes first, then what is paused.
+    fn within(self, spec: &WorkloadSpec) -> Self {
+        let (min, max) = (spec.min as usize, spec.max as usize);
+        let running = self.running.clamp(min, max);
+        let paused = self.paused.min(max - running);
+        let created = self.created.min(max - running - paused);
+        Self {
+            running,
+            paused,
+            created,
+        }
+    }
 }
 
 #[derive(Debug)]
 pub(super) struct Workload {
-    pub(super) spec: Arc<WorkloadSpec>,
-    /// `None` until somebody says: after a restart, whatever runs is kept.
-    pub(super) wanted: Option<u32>,
-    pub(super) retiring: BTreeSet<SandboxId>,
+    pub(super) template: Arc<Template>,
+    /// `None` until somebody says: after a restart, whatever is there is kept.
+    pub(super) wanted: Option<Counts>,
     pub(super) caused_by: Option<DecisionId>,
     pub(super) removed: bool,
     pub(super) waiting: Option<Error>,
     pub(super) replicas: BTreeSet<SandboxId>,
-    /// Sandboxes of others that make room for this one.
-    pub(super) room: BTreeSet<SandboxId>,
     pub(super) asked_at: Monotonic,
     pub(super) not_before: Monotonic,
     /// Those in a row that failed to start, or ended soon.
     pub(super) crashes: u32,
+    /// Where its last start failed.
+    pub(super) avoid: BTreeSet<NodeName>,
 }
 
+/// What a sandbox is in, or what is under way. One thing at a time: what cleans up must not run
+/// beside what starts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// A start is under way; if `doomed`, it is stopped as soon as it is over.
-    Starting { doomed: bool },
-    /// It runs since then.
-    Running(Monotonic),
-    /// A stop is under way.
+    /// It has its place, which others are still to leave; then it comes to that state.
+    Awaiting(SandboxState),
+    /// The agent brings it to that state.
+    Moving(SandboxState),
+    /// It is in that state, of an earlier life; its hook resumes it.
+    Resuming(SandboxState),
+    /// It is in that state, and nothing is under way.
+    In(SandboxState),
+    /// It is in that state; the agent gives it to another workload.
+    Assigning(SandboxState),
+    /// The agent removes what is left of it.
     Stopping,
+}
+
+impl Stage {
+    /// The state that it is in or comes to.
+    pub(super) fn state(self) -> Option<SandboxState> {
+        match self {
+            Self::Awaiting(state)
+            | Self::Moving(state)
+            | Self::Resuming(state)
+            | Self::In(state)
+            | Self::Assigning(state) => Some(state),
+            Self::Stopping => None,
+        }
+    }
 }
 
 #[derive(Debug)]
 pub(super) struct Sandbox {
-    pub(super) workload: WorkloadId,
-    /// The spec that it was started for, which may be an old one by now.
-    pub(super) spec: Arc<WorkloadSpec>,
+    /// What it was started as, which may be outdated by now.
+    pub(super) template: Arc<Template>,
     pub(super) stage: Stage,
+    /// Rises with each change of the stage: a list that was asked for before says nothing of it.
+    pub(super) turn: u64,
+    /// Who is to leave before it can start.
+    pub(super) room: BTreeSet<SandboxId>,
+    /// The state that it is to be in; `None` if it is to be stopped.
+    pub(super) goal: Option<SandboxState>,
+    /// Whether it goes whatever is wanted.
+    pub(super) retired: bool,
+    /// The state in which it was last told to be ready or to stand by.
+    pub(super) told: Option<SandboxState>,
+    /// Since when it is in its state.
+    pub(super) since: Monotonic,
     pub(super) replica: Replica,
-    /// Its end, heard of before its start was over.
+    /// Its end, heard of while something was under way.
     pub(super) exit: Option<ExitCause>,
     /// Whether its end has been told.
-    pub(super) told: bool,
+    pub(super) gone: bool,
+}
+
+impl Sandbox {
+    pub(super) fn workload(&self) -> WorkloadId {
+        self.template.workload.id
+    }
+
+    pub(super) fn enter(&mut self, stage: Stage) {
+        self.stage = stage;
+        self.turn += 1;
+    }
 }
 
 pub(super) struct Core {
     pub(super) workloads: BTreeMap<WorkloadId, Workload>,
     pub(super) sandboxes: BTreeMap<SandboxId, Sandbox>,
     pub(super) cluster: ClusterView,
+    /// Who waits for a sandbox to make room.
+    pub(super) making_room: BTreeMap<SandboxId, BTreeSet<SandboxId>>,
+    /// Sandboxes of nodes that fell silent, which may be wanted when these return.
+    pub(super) lost: BTreeMap<NodeName, BTreeSet<SandboxId>>,
+    /// For each node whose list is on its way, what was stopped since it was asked for.
+    pub(super) lists: BTreeMap<NodeName, BTreeSet<SandboxId>>,
+    /// Sandboxes that nobody knows and that are being stopped.
+    pub(super) strays: BTreeSet<SandboxId>,
     pub(super) scheduler: Box<dyn ResourceScheduler>,
     pub(super) ids: IdSource,
     pub(super) decisions: DecisionLog,
     pub(super) random: SeededRandom,
     pub(super) dirty: BTreeSet<WorkloadId>,
+    /// Those that lack something.
+    pub(super) waiting: BTreeSet<WorkloadId>,
     pub(super) actions: Vec<Action>,
     /// Whether nodes are still being heard, and nothing is to be started or stopped yet.
     pub(super) starting: bool,
@@ -123,51 +190,85 @@ impl Core {
             workloads: BTreeMap::new(),
             sandboxes: BTreeMap::new(),
             cluster: ClusterView::default(),
+            making_room: BTreeMap::new(),
+            lost: BTreeMap::new(),
+            lists: BTreeMap::new(),
+            strays: BTreeSet::new(),
             scheduler,
             ids,
             decisions,
             random,
             dirty: BTreeSet::new(),
+            waiting: BTreeSet::new(),
             actions: Vec::new(),
             starting: false,
             closing: false,
         }
     }
 
-    pub(super) fn apply(&mut self, spec: Arc<WorkloadSpec>, now: Monotonic) {
-        self.dirty.insert(spec.id);
-        if let Some(workload) = self.workloads.get_mut(&spec.id) {
-            workload.spec = spec;
-            workload.removed = false;
+    pub(super) fn apply(&mut self, template: Template, now: Monotonic) {
+        let id = template.workload.id;
+        self.dirty.insert(id);
+        let template = Arc::new(template);
+        let Some(workload) = self.workloads.get_mut(&id) else {
+            self.workloads.insert(id, Workload::new(template, now));
+            return;
+        };
+        if std::mem::take(&mut workload.removed) {
+            workload.wanted = None;
+        }
+        let same = workload.template.digest == template.digest;
+        let priority = template.workload.priority;
+        workload.template = template.clone();
+        if same {
+            let keep = workload.replicas.clone();
+            for sandbox in keep {
+                self.renew(sandbox, &template, priority);
+            }
+        } else {
             // A new spec deserves a new chance.
             (workload.crashes, workload.not_before) = (0, now);
-            return;
+            workload.avoid.clear();
         }
-        let workload = Workload {
-            wanted: None,
-            retiring: BTreeSet::new(),
-            caused_by: None,
-            removed: false,
-            waiting: None,
-            replicas: BTreeSet::new(),
-            room: BTreeSet::new(),
-            asked_at: now,
-            not_before: now,
-            crashes: 0,
-            spec,
-        };
-        self.workloads.insert(workload.spec.id, workload);
     }
 
     pub(super) fn scale(&mut self, request: ScaleRequest, now: Monotonic) -> Result<()> {
+        const OPERATION: &str = "scale workload";
         let id = request.workload;
-        let workload = self.known(id, "scale workload")?;
-        workload.wanted = Some(request.running);
-        workload.retiring = request.retiring.into_iter().collect();
+        self.known(id, OPERATION)?;
+        let pooled = [
+            (SandboxState::Paused, request.paused),
+            (SandboxState::Created, request.created),
+        ];
+        let missing: Vec<_> = pooled
+            .iter()
+            .filter(|(state, count)| *count > 0 && !self.offers(*state))
+            .map(|(state, count)| format!("no node can keep {count} replicas {state:?}"))
+            .collect();
+        if !missing.is_empty() {
+            return Err(Error::unsupported(OPERATION, missing.join("; ")));
+        }
+        let workload = self.known(id, OPERATION)?;
+        workload.wanted = Some(Counts {
+            running: request.running as usize,
+            paused: request.paused as usize,
+            created: request.created as usize,
+        });
         workload.caused_by = request.caused_by;
         workload.asked_at = now;
         self.dirty.insert(id);
+        for sandbox in request.retiring {
+            let found = self.sandboxes.get_mut(&sandbox);
+            if let Some(found) = found.filter(|found| found.workload() == id) {
+                found.retired = true;
+            }
+        }
         Ok(())
+    }
+
+    fn offers(&self, state: SandboxState) -> bool {
+        let mut nodes = self.cluster.nodes.values();
+        nodes.any(|node| node.info.states.contains(&state))
     }
 
     /// A workload that is not being removed.
@@ -194,70 +295,31 @@ impl Core {
         self.dirty.extend(self.workloads.keys());
     }
 
-    pub(super) fn node(&mut self, info: NodeInfo, open: bool) {
-        let info = Arc::new(info);
-        self.scheduler
-            .observe(&ClusterChange::Node(info.clone(), open));
-        match self.cluster.nodes.get_mut(&info.name) {
-            Some(node) => (node.info, node.open) = (info, open),
-            None => {
-                let node = NodeView {
-                    info: info.clone(),
-                    allocated: faas_core::Resources::default(),
-                    sandboxes: BTreeMap::new(),
-                    open,
-                };
-                self.cluster.nodes.insert(info.name.clone(), node);
+    /// What is wanted of a workload, within its bounds.
+    pub(super) fn wanted(&self, workload: &Workload) -> Counts {
+        if workload.removed || self.closing {
+            return Counts::default();
+        }
+        let wanted = workload.wanted.unwrap_or_else(|| self.present(workload));
+        wanted.within(&workload.template.workload)
+    }
+
+    /// What is there and stays unless somebody says otherwise.
+    pub(super) fn present(&self, workload: &Workload) -> Counts {
+        let mut counts = Counts::default();
+        for id in &workload.replicas {
+            let found = self.sandboxes.get(id);
+            let kept = found.filter(|found| !found.retired && found.goal.is_some());
+            if let Some(state) = kept.and_then(|found| found.goal) {
+                *counts.of(state) += 1;
             }
         }
-        self.wake_waiting();
+        counts
     }
 
     /// Something changed that those may profit from who wait.
     pub(super) fn wake_waiting(&mut self) {
-        let waiting = self.workloads.iter().filter(|(_, w)| w.waiting.is_some());
-        self.dirty.extend(waiting.map(|(id, _)| *id));
-    }
-
-    /// A start is over.
-    pub(super) fn started(
-        &mut self,
-        id: SandboxId,
-        result: Result<SandboxStatus>,
-        times: StartTimes,
-        now: Monotonic,
-    ) {
-        let Some(sandbox) = self.sandboxes.get_mut(&id) else {
-            return;
-        };
-        let doomed = matches!(sandbox.stage, Stage::Starting { doomed: true });
-        sandbox.replica.times = times;
-        let exit = sandbox.exit.take();
-        match result {
-            Ok(status) if status.is_running() && exit.is_none() => {
-                self.ready(id, status.endpoint, &STARTED, now);
-                if doomed {
-                    self.stop(id);
-                }
-            }
-            Ok(status) => {
-                let cause = match status.phase {
-                    SandboxPhase::Exited(cause) => Some(cause),
-                    SandboxPhase::In(_) => exit,
-                };
-                self.ended(id, cause.unwrap_or(ExitCause::Unknown), now);
-            }
-            Err(error) => self.failed(id, error, now),
-        }
-    }
-
-    fn failed(&mut self, id: SandboxId, error: Error, now: Monotonic) {
-        let Some(sandbox) = self.sandboxes.get(&id) else {
-            return;
-        };
-        let workload = sandbox.workload;
-        self.ended(id, ExitCause::StartFailure(error.to_string()), now);
-        self.wait(workload, error);
+        self.dirty.extend(&self.waiting);
     }
 
     /// Says why a workload waits, once.
@@ -265,6 +327,7 @@ impl Core {
         let Some(workload) = self.workloads.get_mut(&id) else {
             return;
         };
+        self.waiting.insert(id);
         let same = |old: &Error| old.kind() == error.kind() && old.message() == error.message();
         if workload.waiting.as_ref().is_some_and(same) {
             return;
@@ -273,136 +336,22 @@ impl Core {
         self.tell(WorkloadEvent::Waiting(id, error));
     }
 
-    fn ready(
-        &mut self,
-        id: SandboxId,
-        endpoint: Option<Endpoint>,
-        reason: &Reason,
-        now: Monotonic,
-    ) {
-        let Some(sandbox) = self.sandboxes.get_mut(&id) else {
-            return;
-        };
-        sandbox.stage = Stage::Running(now);
-        sandbox.replica.phase = SandboxPhase::In(SandboxState::Running);
-        sandbox.replica.endpoint.clone_from(&endpoint);
-        let (workload, replica) = (sandbox.workload, sandbox.replica.clone());
-        if let Some(workload) = self.workloads.get_mut(&workload) {
+    /// Nothing is missing any more.
+    pub(super) fn content(&mut self, id: WorkloadId) {
+        self.waiting.remove(&id);
+        if let Some(workload) = self.workloads.get_mut(&id) {
             workload.waiting = None;
         }
-        self.record(
-            id,
-            replica.caused_by,
-            vec![reason.clone().with("node", replica.node.as_str())],
-        );
-        let node = replica.node.clone();
-        self.tell(WorkloadEvent::Ready(workload, replica));
-        self.actions
-            .extend(endpoint.map(|endpoint| Action::Bind(node, id, endpoint)));
     }
 
-    /// A running sandbox that we did not start: of an earlier life, or of nobody.
-    pub(super) fn adopt(&mut self, status: SandboxStatus, node: &NodeName) {
-        let known = self.workloads.get(&status.workload);
-        // What we made and do not know has been stopped while the list was on its way.
-        let running = status.is_running() && !self.ids.made(status.id);
-        let Some(workload) = known.filter(|workload| running && !workload.removed) else {
-            let grace = known.map_or(Duration::ZERO, |workload| workload.spec.sandbox.grace);
-            let hook = known.and_then(|workload| workload.spec.sandbox.hook.clone());
-            self.actions.push(Action::Stop(Stop {
-                sandbox: status.id,
-                node: node.clone(),
-                grace,
-                hook,
-                end: ExitCause::Stopped,
-            }));
-            return;
-        };
-        let spec = workload.spec.clone();
-        self.place(status.id, node, spec.clone(), None);
-        self.actions
-            .push(Action::Resume(status, node.clone(), spec));
-    }
-
-    /// What came of resuming an adopted sandbox's hook.
-    pub(super) fn resumed(&mut self, status: SandboxStatus, result: Result<()>, now: Monotonic) {
-        let doomed = self.sandboxes.get(&status.id).map(|found| found.stage)
-            != Some(Stage::Starting { doomed: false });
-        match result {
-            Ok(()) => self.ready(status.id, status.endpoint, &ADOPTED, now),
-            Err(error) => self.failed(status.id, error, now),
+    /// When to reconcile although nothing has happened.
+    pub(super) fn wake_at(&self, now: Monotonic) -> Option<Monotonic> {
+        if !self.dirty.is_empty() && !self.starting {
+            return Some(now);
         }
-        if doomed {
-            self.stop(status.id);
-        }
-    }
-
-    /// Gives a sandbox its place.
-    pub(super) fn place(
-        &mut self,
-        id: SandboxId,
-        node: &NodeName,
-        spec: Arc<WorkloadSpec>,
-        caused_by: Option<DecisionId>,
-    ) {
-        let placed = PlacedSandbox {
-            workload: spec.id,
-            resources: spec.sandbox.resources.clone(),
-            priority: spec.priority,
-        };
-        if let Some(view) = self.cluster.nodes.get_mut(node) {
-            view.allocated = std::mem::take(&mut view.allocated).plus(&placed.resources);
-            view.sandboxes.insert(id, placed.clone());
-        }
-        self.scheduler
-            .observe(&ClusterChange::Placed(node.clone(), id, placed));
-        if let Some(workload) = self.workloads.get_mut(&spec.id) {
-            workload.replicas.insert(id);
-        }
-        let phase = SandboxPhase::In(SandboxState::Created);
-        let mut replica = Replica::new(id, node.clone(), phase);
-        replica.caused_by = caused_by;
-        let sandbox = Sandbox {
-            workload: spec.id,
-            spec,
-            stage: Stage::Starting { doomed: false },
-            replica,
-            exit: None,
-            told: false,
-        };
-        self.sandboxes.insert(id, sandbox);
-    }
-
-    /// The agent's list, asked for when those of `expected` ran: what is not in it is lost.
-    pub(super) fn listed(
-        &mut self,
-        node: &NodeName,
-        expected: &BTreeSet<SandboxId>,
-        listed: Vec<SandboxStatus>,
-        now: Monotonic,
-    ) {
-        let present: BTreeSet<_> = listed.iter().map(|status| status.id).collect();
-        for lost in expected.difference(&present) {
-            self.ended(*lost, ExitCause::Unknown, now);
-        }
-        for status in listed {
-            match (&status.phase, self.sandboxes.contains_key(&status.id)) {
-                (_, false) => self.adopt(status, node),
-                (SandboxPhase::Exited(cause), true) => self.exited(status.id, cause.clone(), now),
-                (SandboxPhase::In(_), true) => {}
-            }
-        }
-    }
-
-    /// Those that run on a node.
-    pub(super) fn running_on(&self, node: &NodeName) -> BTreeSet<SandboxId> {
-        let running = |sandbox: &Sandbox| {
-            sandbox.replica.node == *node && matches!(sandbox.stage, Stage::Running(_))
-        };
-        let all = self.sandboxes.iter();
-        all.filter(|(_, sandbox)| running(sandbox))
-            .map(|(id, _)| *id)
-            .collect()
+        let waiting = self.waiting.iter().filter_map(|id| self.workloads.get(id));
+        let later = waiting.map(|w| w.not_before).filter(|at| *at > now);
+        later.chain(self.scheduler.wake_at()).min()
     }
 
     pub(super) fn tell(&mut self, event: WorkloadEvent) {
@@ -415,11 +364,28 @@ impl Core {
         caused_by: Option<DecisionId>,
         reasons: Vec<Reason>,
     ) {
-        let workload = self.sandboxes.get(&id).map(|sandbox| sandbox.workload);
+        let workload = self.sandboxes.get(&id).map(Sandbox::workload);
         let subjects = std::iter::once(id.into())
             .chain(workload.map(Into::into))
             .collect();
         self.decisions
             .record(DecisionClass::Sandbox, subjects, caused_by, reasons);
+    }
+}
+
+impl Workload {
+    fn new(template: Arc<Template>, now: Monotonic) -> Self {
+        Self {
+            template,
+            wanted: None,
+            caused_by: None,
+            removed: false,
+            waiting: None,
+            replicas: BTreeSet::new(),
+            asked_at: now,
+            not_before: now,
+            crashes: 0,
+            avoid: BTreeSet::new(),
+        }
     }
 }

@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use faas_core::explain::Reason;
-use faas_core::{Monotonic, SandboxId, WorkloadId};
+use faas_core::{Monotonic, NodeName, SandboxId, WorkloadId};
 
-use super::core::{Action, Core, Stage, Stop};
+use super::action::{Action, Stop};
+use super::core::{Core, Stage};
 use crate::agent::{ExitCause, SandboxPhase};
-use crate::scheduler::ClusterChange;
 use crate::workload::WorkloadEvent;
 
 const ENDED: Reason = Reason::new("sandbox.ended", "it is gone from {node}: {cause}");
@@ -23,32 +23,25 @@ const LONGEST_BACKOFF: Duration = Duration::from_secs(30);
 const LONG_RUN: Duration = Duration::from_secs(10);
 
 impl Core {
-    /// Stops a sandbox, or as soon as its start is over.
-    pub(super) fn stop(&mut self, id: SandboxId) {
-        let Some(sandbox) = self.sandboxes.get_mut(&id) else {
-            return;
-        };
-        match sandbox.stage {
-            Stage::Starting { .. } => sandbox.stage = Stage::Starting { doomed: true },
-            Stage::Stopping => {}
-            Stage::Running(_) => {
-                let workload = sandbox.workload;
-                self.tell(WorkloadEvent::Retiring(workload, id));
-                self.clean_up(id);
-            }
+    /// Stops a sandbox whatever is wanted, as soon as nothing is under way.
+    pub(super) fn retire(&mut self, id: SandboxId, now: Monotonic) {
+        if let Some(sandbox) = self.sandboxes.get_mut(&id) {
+            sandbox.retired = true;
+            self.step(id, now);
         }
     }
 
     /// Has the agent remove what is left of it.
-    fn clean_up(&mut self, id: SandboxId) {
+    pub(super) fn clean_up(&mut self, id: SandboxId) {
         let Some(sandbox) = self.sandboxes.get_mut(&id) else {
             return;
         };
-        sandbox.stage = Stage::Stopping;
-        let (node, spec) = (sandbox.replica.node.clone(), &sandbox.spec.sandbox);
+        sandbox.enter(Stage::Stopping);
+        sandbox.goal = None;
+        let spec = &sandbox.template.sandbox;
         let stop = Stop {
             sandbox: id,
-            node: node.clone(),
+            node: sandbox.replica.node.clone(),
             grace: spec.grace,
             hook: spec.hook.clone(),
             end: match &sandbox.replica.phase {
@@ -56,10 +49,6 @@ impl Core {
                 SandboxPhase::In(_) => ExitCause::Stopped,
             },
         };
-        let bound = sandbox.replica.endpoint.take().is_some();
-        if bound {
-            self.actions.push(Action::Unbind(node, id));
-        }
         self.actions.push(Action::Stop(stop));
     }
 
@@ -67,28 +56,32 @@ impl Core {
     pub(super) fn exited(&mut self, id: SandboxId, cause: ExitCause, now: Monotonic) {
         match self.sandboxes.get_mut(&id) {
             // What cleans up must not run beside what starts.
-            Some(sandbox) if matches!(sandbox.stage, Stage::Starting { .. }) => {
-                sandbox.exit = Some(cause);
-            }
+            Some(sandbox) if !matches!(sandbox.stage, Stage::In(_)) => sandbox.exit = Some(cause),
             _ => self.ended(id, cause, now),
         }
     }
 
-    /// A sandbox has ended by itself, failed to start, or was lost.
+    /// A sandbox has ended by itself, or failed to start.
     pub(super) fn ended(&mut self, id: SandboxId, cause: ExitCause, now: Monotonic) {
         let Some(sandbox) = self.sandboxes.get_mut(&id) else {
             return;
         };
-        let (workload, stage) = (sandbox.workload, sandbox.stage);
+        let (workload, stage) = (sandbox.workload(), sandbox.stage);
         if stage == Stage::Stopping {
             return;
         }
         let ran = match stage {
-            Stage::Running(since) => now.since(since),
+            Stage::In(_) => now.since(sandbox.since),
             _ => Duration::ZERO,
         };
+        // Its end is its last word: it is not about to be stopped.
+        sandbox.told = None;
+        if sandbox.replica.endpoint.take().is_some() {
+            let node = sandbox.replica.node.clone();
+            self.actions.push(Action::Name(node, id, None));
+        }
         self.back_off(id, workload, ran, now);
-        self.gone(id, cause);
+        self.tell_gone(id, cause);
         self.clean_up(id);
         self.dirty.insert(workload);
     }
@@ -117,45 +110,48 @@ impl Core {
     }
 
     /// Tells that a replica is gone, once.
-    fn gone(&mut self, id: SandboxId, cause: ExitCause) {
+    pub(super) fn tell_gone(&mut self, id: SandboxId, cause: ExitCause) {
         let Some(sandbox) = self.sandboxes.get_mut(&id) else {
             return;
         };
-        if std::mem::replace(&mut sandbox.told, true) {
+        if std::mem::replace(&mut sandbox.gone, true) {
             return;
         }
         let reason = ENDED
             .with("node", sandbox.replica.node.as_str())
             .with("cause", cause.to_string());
         sandbox.replica.phase = SandboxPhase::Exited(cause);
-        let (workload, mut replica) = (sandbox.workload, sandbox.replica.clone());
+        let (workload, mut replica) = (sandbox.workload(), sandbox.replica.clone());
         replica.endpoint = None;
         self.record(id, replica.caused_by, vec![reason]);
         self.tell(WorkloadEvent::Gone(workload, replica));
     }
 
     /// A stop is over: nothing of the sandbox is left.
-    pub(super) fn stopped(&mut self, id: SandboxId) {
-        self.gone(id, ExitCause::Stopped);
+    pub(super) fn stopped(&mut self, id: SandboxId, node: &NodeName, now: Monotonic) {
+        self.strays.remove(&id);
+        self.buried(id, node);
+        self.tell_gone(id, ExitCause::Stopped);
+        self.forget(id, now);
+        self.wake_waiting();
+    }
+
+    /// Gives back the place of a sandbox that is gone.
+    pub(super) fn forget(&mut self, id: SandboxId, now: Monotonic) {
         let Some(sandbox) = self.sandboxes.remove(&id) else {
             return;
         };
-        let node = sandbox.replica.node;
-        if let Some(view) = self.cluster.nodes.get_mut(&node)
-            && let Some(placed) = view.sandboxes.remove(&id)
-        {
-            view.allocated = std::mem::take(&mut view.allocated).minus(&placed.resources);
-        }
-        self.scheduler.observe(&ClusterChange::Freed(node, id));
-        if let Some(workload) = self.workloads.get_mut(&sandbox.workload) {
+        self.vacate(id, &sandbox.replica.node);
+        let workload = sandbox.workload();
+        if let Some(workload) = self.workloads.get_mut(&workload) {
             workload.replicas.remove(&id);
         }
-        self.dirty.insert(sandbox.workload);
-        for (other, workload) in &mut self.workloads {
-            if workload.room.remove(&id) {
-                self.dirty.insert(*other);
+        self.dirty.insert(workload);
+        for beneficiary in self.making_room.remove(&id).into_iter().flatten() {
+            if let Some(sandbox) = self.sandboxes.get_mut(&beneficiary) {
+                sandbox.room.remove(&id);
+                self.step(beneficiary, now);
             }
         }
-        self.wake_waiting();
     }
 }

@@ -1,49 +1,64 @@
 //! The half that acts: it carries out the core's actions in tasks, and feeds what comes of them
 //! back. There is no loop to poll: whoever brings news drives the core at once.
 
+mod bounded;
+mod follow;
+mod moves;
+
 use std::collections::BTreeMap;
-use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use faas_core::{Clock, Error, Monotonic, NodeName, Result, SandboxId};
-use futures::{FutureExt, StreamExt};
-use tokio::sync::{Notify, Semaphore, broadcast, mpsc};
+use faas_core::{Clock, Error, HookName, Monotonic, NodeName, Result, SandboxId};
+use tokio::sync::{Notify, Semaphore, broadcast, watch};
 use tokio::task::JoinSet;
 
-use super::core::{Action, Core, Start, Stop};
-use super::names::{self, NamingJob};
-use crate::agent::{EnsureSandbox, NodeEvent, SandboxPhase, SandboxStatus};
-use crate::hook::{Hooks, Prepared, Reach, SandboxHook};
-use crate::workload::{StartTimes, WorkloadEvent, WorkloadSpec};
+use super::action::Action;
+use super::core::Core;
+use super::names::Names;
+use crate::agent::ExitCause;
+use crate::hook::{Hooks, ReachKind, SandboxHook};
+use crate::spec::SandboxSpec;
+use crate::workload::WorkloadEvent;
 use crate::{NamingService, NodeAgent};
 
-/// The first wait between attempts at what must succeed in the end; it doubles.
-const FIRST_RETRY: Duration = Duration::from_millis(50);
-const LONGEST_RETRY: Duration = Duration::from_secs(5);
 /// The scheduler may ask to be woken as often as it likes, but not more often than this.
 const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
 
+/// A node, and whether it has been silent for too long.
+struct Node {
+    agent: Arc<dyn NodeAgent>,
+    lost: watch::Sender<bool>,
+}
+
 pub(super) struct Live {
     core: Mutex<Core>,
-    agents: BTreeMap<NodeName, Arc<dyn NodeAgent>>,
+    nodes: BTreeMap<NodeName, Node>,
     pub(super) hooks: Hooks,
     pub(super) clock: Arc<dyn Clock>,
+    bounds: Bounds,
     events: broadcast::Sender<WorkloadEvent>,
     /// `None` once it is closed.
     tasks: Mutex<Option<JoinSet<()>>>,
     starts: Semaphore,
-    names: mpsc::UnboundedSender<NamingJob>,
+    names: Arc<Names>,
     /// Told when there may be another time to wake at.
-    pub(super) timer: Notify,
+    timer: Notify,
     /// Told when a sandbox is gone.
     pub(super) freed: Notify,
 }
 
-/// How much the live half does at once, and how many events a watcher may fall behind.
-pub(super) struct Bounds {
-    pub(super) starts: usize,
-    pub(super) events: usize,
+/// What the live half may do at most.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// How many sandboxes are prepared and started at once.
+    pub(crate) starts: usize,
+    /// How many events a watcher may fall behind.
+    pub(crate) events: usize,
+    /// How long one start may take.
+    pub(crate) start: Duration,
+    /// How long a node may be silent.
+    pub(crate) silence: Duration,
 }
 
 impl Live {
@@ -53,96 +68,29 @@ impl Live {
         hooks: Hooks,
         clock: Arc<dyn Clock>,
         naming: Option<Arc<dyn NamingService>>,
-        bounds: &Bounds,
+        bounds: Bounds,
     ) -> Arc<Self> {
-        let (names, jobs) = mpsc::unbounded_channel();
+        let watched = |(name, agent)| {
+            let lost = watch::Sender::new(false);
+            (name, Node { agent, lost })
+        };
+        let names = Arc::new(Names::default());
         let live = Arc::new(Self {
             core: Mutex::new(core),
-            agents,
+            nodes: agents.into_iter().map(watched).collect(),
             hooks,
             clock: clock.clone(),
+            bounds,
             events: broadcast::Sender::new(bounds.events),
             tasks: Mutex::new(Some(JoinSet::new())),
             starts: Semaphore::new(bounds.starts),
-            names,
+            names: names.clone(),
             timer: Notify::new(),
             freed: Notify::new(),
         });
-        live.task(names::serve(naming, clock, jobs));
+        live.task(names.serve(naming, clock));
         live.task(live.clone().wake());
         live
-    }
-
-    /// Opens the nodes, adopts what runs on them, and from then on listens to them. Answers when
-    /// every node that can be reached has been heard.
-    pub(super) async fn adopt(self: &Arc<Self>) {
-        // Each is watched before it is listed, so nothing falls between.
-        let heard = self.agents.iter().map(|(node, agent)| {
-            let (live, events) = (self.clone(), agent.watch());
-            let (node, agent) = (node.clone(), agent.clone());
-            async move {
-                let listed = live.list(&node, &agent).await;
-                if let Err(error) = &listed {
-                    tracing::warn!(%node, %error, "a node does not answer; trying again");
-                }
-                live.task(live.clone().listen(node, agent, events, listed.is_ok()));
-            }
-        });
-        futures::future::join_all(heard).await;
-    }
-
-    async fn list(self: &Arc<Self>, node: &NodeName, agent: &Arc<dyn NodeAgent>) -> Result<()> {
-        let expected = self.read(|core| core.running_on(node));
-        let listed = agent.list().await?;
-        let info = agent.node();
-        self.drive(|core, now| {
-            core.node(info, true);
-            core.listed(node, &expected, listed, now);
-        });
-        Ok(())
-    }
-
-    async fn listen(
-        self: Arc<Self>,
-        node: NodeName,
-        agent: Arc<dyn NodeAgent>,
-        mut events: futures::stream::BoxStream<'static, NodeEvent>,
-        listed: bool,
-    ) {
-        if !listed {
-            self.insist(|| self.list(&node, &agent)).await;
-        }
-        while let Some(event) = events.next().await {
-            match event {
-                NodeEvent::Resync => self.insist(|| self.list(&node, &agent)).await,
-                NodeEvent::Node(info) => self.drive(|core, _| core.node(*info, true)),
-                NodeEvent::Removed(id) => {
-                    let cause = crate::agent::ExitCause::Unknown;
-                    self.drive(|core, now| core.exited(id, cause, now));
-                }
-                NodeEvent::Sandbox(status) => {
-                    if let SandboxPhase::Exited(cause) = status.phase {
-                        self.drive(|core, now| core.exited(status.id, cause, now));
-                    }
-                }
-            }
-        }
-        tracing::warn!(%node, "the events of a node have ended; it takes no more sandboxes");
-        self.drive(|core, _| core.node(agent.node(), false));
-    }
-
-    /// Attempts something until it succeeds.
-    async fn insist<F, Fut>(&self, mut attempt: F)
-    where
-        F: FnMut() -> Fut,
-        Fut: Future<Output = Result<()>>,
-    {
-        let mut wait = FIRST_RETRY;
-        while let Err(error) = attempt().await {
-            tracing::warn!(%error, ?wait, "trying again");
-            self.clock.sleep_until(self.clock.now() + wait).await;
-            wait = (wait * 2).min(LONGEST_RETRY);
-        }
     }
 
     /// Wakes the core when it wants to be.
@@ -172,13 +120,18 @@ impl Live {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What a hook needs.
+    pub(super) fn needs(&self, hook: &HookName) -> Vec<ReachKind> {
+        let hook = self.hooks.get(hook);
+        hook.map(|hook| hook.needs()).unwrap_or_default()
+    }
+
     /// Brings news to the core, and does at once what it makes of them.
     pub(super) fn drive<T>(self: &Arc<Self>, news: impl FnOnce(&mut Core, Monotonic) -> T) -> T {
         let now = self.clock.now();
         let mut core = self.lock();
         let answer = news(&mut core, now);
-        let needs = |hook: &faas_core::HookName| self.hooks.get(hook).map(|hook| hook.needs());
-        core.reconcile(now, &|hook| needs(hook).unwrap_or_default());
+        core.reconcile(now, &|hook| self.needs(hook));
         // Still under the lock: the watchers hear in the order in which it happened.
         for action in std::mem::take(&mut core.actions) {
             self.act(action);
@@ -194,104 +147,26 @@ impl Live {
                 // An error means that nobody watches.
                 let _ = self.events.send(event);
             }
-            Action::Start(start) => self.task(self.clone().start(start)),
+            Action::Move(to) => self.task(self.clone().bring(to)),
+            Action::Resume(status, node, template) => {
+                self.task(self.clone().resume(status, node, template));
+            }
             Action::Stop(stop) => self.task(self.clone().stop(stop)),
-            Action::Resume(status, node, spec) => {
-                self.task(self.clone().resume(status, node, spec));
+            Action::Release(hook, sandbox) => {
+                self.task(self.clone().release_lost(hook, sandbox));
             }
-            Action::Bind(node, sandbox, endpoint) => {
-                let _ = self.names.send(NamingJob::Bind(node, sandbox, endpoint));
-            }
-            Action::Unbind(node, sandbox) => {
-                let _ = self.names.send(NamingJob::Unbind(node, sandbox));
-            }
+            Action::Name(node, sandbox, endpoint) => self.names.name(node, sandbox, endpoint),
+            Action::Sweep(node, kept) => self.names.sweep(node, kept),
         }
     }
 
-    async fn start(self: Arc<Self>, start: Start) {
-        let mut times = StartTimes {
-            place: start.place,
-            ..StartTimes::default()
-        };
-        let Ok(_permit) = self.starts.acquire().await else {
-            return;
-        };
-        let attempt = AssertUnwindSafe(self.attempt(&start, &mut times)).catch_unwind();
-        let result = attempt.await.unwrap_or_else(|_| {
-            Err(Error::internal(
-                "start sandbox",
-                "its agent or hook panicked",
-            ))
-        });
-        self.drive(|core, now| core.started(start.sandbox, result, times, now));
+    fn node(&self, node: &NodeName) -> Result<&Node> {
+        let found = self.nodes.get(node);
+        found.ok_or_else(|| Error::not_found("find node", format!("there is no node {node}")))
     }
 
-    async fn attempt(&self, start: &Start, times: &mut StartTimes) -> Result<SandboxStatus> {
-        let agent = self.agent(&start.node)?;
-        let begin = self.clock.now();
-        let hook = self.hook(&start.spec)?;
-        let mut prepared = Prepared::default();
-        if let Some(hook) = &hook {
-            let reach = reach(agent, &**hook, start.sandbox).await?;
-            prepared = hook.prepare(start.sandbox, reach).await?;
-        }
-        let middle = self.clock.now();
-        times.prepare = middle.since(begin);
-        let spec = Arc::new(start.spec.sandbox.clone());
-        let mut request = EnsureSandbox::running(start.sandbox, start.spec.id, spec);
-        request.prepared = prepared;
-        let status = agent.ensure(request).await;
-        times.start = self.clock.now().since(middle);
-        status
-    }
-
-    async fn resume(
-        self: Arc<Self>,
-        status: SandboxStatus,
-        node: NodeName,
-        spec: Arc<WorkloadSpec>,
-    ) {
-        let resumed = async {
-            if let Some(hook) = self.hook(&spec)? {
-                let reach = reach(self.agent(&node)?, &*hook, status.id).await?;
-                hook.resume(status.id, reach, &status.cookie).await?;
-            }
-            Ok(())
-        };
-        let result = AssertUnwindSafe(resumed).catch_unwind().await;
-        let result = result.unwrap_or_else(|_| {
-            Err(Error::internal(
-                "resume sandbox",
-                "its agent or hook panicked",
-            ))
-        });
-        self.drive(|core, now| core.resumed(status, result, now));
-    }
-
-    async fn stop(self: Arc<Self>, stop: Stop) {
-        let attempt = || async {
-            let stopped = AssertUnwindSafe(self.agent(&stop.node)?.stop(stop.sandbox, stop.grace));
-            let panicked = |_| Err(Error::internal("stop sandbox", "its agent panicked"));
-            stopped.catch_unwind().await.unwrap_or_else(panicked)
-        };
-        self.insist(attempt).await;
-        if let Some(hook) = stop.hook.as_ref().and_then(|hook| self.hooks.get(hook)) {
-            let released = AssertUnwindSafe(hook.release(stop.sandbox, &stop.end)).catch_unwind();
-            if released.await.is_err() {
-                tracing::error!(sandbox = %stop.sandbox, "its hook panicked when released");
-            }
-        }
-        self.drive(|core, _| core.stopped(stop.sandbox));
-        self.freed.notify_waiters();
-    }
-
-    fn agent(&self, node: &NodeName) -> Result<&Arc<dyn NodeAgent>> {
-        let agent = self.agents.get(node);
-        agent.ok_or_else(|| Error::not_found("find node", format!("there is no node {node}")))
-    }
-
-    fn hook(&self, spec: &WorkloadSpec) -> Result<Option<Arc<dyn SandboxHook>>> {
-        let Some(name) = &spec.sandbox.hook else {
+    fn hook(&self, spec: &SandboxSpec) -> Result<Option<Arc<dyn SandboxHook>>> {
+        let Some(name) = &spec.hook else {
             return Ok(None);
         };
         let hook = self.hooks.get(name).cloned();
@@ -304,7 +179,7 @@ impl Live {
     }
 
     /// Runs a task until it ends or the manager does.
-    fn task(&self, task: impl Future<Output = ()> + Send + 'static) {
+    pub(super) fn task(&self, task: impl Future<Output = ()> + Send + 'static) {
         let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(tasks) = tasks.as_mut() {
             while tasks.try_join_next().is_some() {}
@@ -320,22 +195,10 @@ impl Live {
         drop(tasks);
         drop(taken);
     }
-}
 
-async fn reach(
-    agent: &Arc<dyn NodeAgent>,
-    hook: &dyn SandboxHook,
-    sandbox: SandboxId,
-) -> Result<Option<Reach>> {
-    let needs = hook.needs();
-    for kind in &needs {
-        if let Some(reach) = agent.reach(sandbox, *kind).await? {
-            return Ok(Some(reach));
+    async fn release_lost(self: Arc<Self>, hook: HookName, sandbox: SandboxId) {
+        if let Some(hook) = self.hooks.get(&hook) {
+            self.release(&**hook, sandbox, &ExitCause::NodeLost).await;
         }
     }
-    if needs.is_empty() {
-        return Ok(None);
-    }
-    let message = format!("the node offers none of {needs:?}, which its hook needs");
-    Err(Error::unsupported("prepare sandbox", message))
 }

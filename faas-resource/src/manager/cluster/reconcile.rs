@@ -1,21 +1,39 @@
 //! What is wanted against what is there.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 
-use faas_core::explain::{DecisionClass, Reason};
-use faas_core::{Error, HookName, Monotonic, PolicyContext, SandboxId, WorkloadId};
+use faas_core::{Error, HookName, Monotonic, NodeName, SandboxId, WorkloadId};
 
-use super::core::{Action, Core, Stage, Start, Workload};
+use super::core::{Core, Counts, Stage, Workload};
+use crate::agent::SandboxState::{self, Created, Paused, Running};
 use crate::hook::ReachKind;
-use crate::scheduler::{Placement, PlacementRequest};
+use crate::scheduler::PlacementRequest;
 use crate::workload::WorkloadEvent;
 
-const NODE: Reason = Reason::new("placement.node", "{sandbox} goes to {node}");
-const ROOM: Reason = Reason::new("placement.room", "{count} of lower priority make room");
+/// How often one piece of news is thought through at once.
+const ROUNDS: usize = 8;
+
+/// A replica that may stay.
+#[derive(Debug, Clone, Copy)]
+struct Candidate {
+    id: SandboxId,
+    /// The state that it is in or comes to.
+    state: SandboxState,
+    /// Whether its node can pause it.
+    pausable: bool,
+}
+
+/// The goals of a workload's replicas, and how many are missing in each state.
+#[derive(Debug, Default)]
+struct Goals {
+    goals: BTreeMap<SandboxId, SandboxState>,
+    missing: Counts,
+}
 
 impl Core {
     /// Compares, for each dirty workload, what is wanted with what is there, and decides what is
-    /// to be done: stops first, then one batch of placements. `reach` says what a hook needs.
+    /// to be done: what is there first, then one batch of placements. `reach` says what a hook
+    /// needs.
     pub(super) fn reconcile(
         &mut self,
         now: Monotonic,
@@ -24,14 +42,21 @@ impl Core {
         if self.starting {
             return;
         }
-        let mut batch = Vec::new();
-        for id in std::mem::take(&mut self.dirty) {
-            self.converge(id, now, reach, &mut batch);
-        }
-        if !batch.is_empty() {
-            // Who is preempted for whom is the scheduler's; who asks first gets what is free.
-            batch.sort_by_key(|request| std::cmp::Reverse(request.workload.priority));
-            self.place_batch(&batch, now);
+        // Who is preempted is to be placed anew. A scheduler that has them preempt each other is
+        // asked again later.
+        for _ in 0..ROUNDS {
+            if self.dirty.is_empty() {
+                return;
+            }
+            let mut batch = Vec::new();
+            for id in std::mem::take(&mut self.dirty) {
+                self.converge(id, now, reach, &mut batch);
+            }
+            if !batch.is_empty() {
+                // Who is preempted for whom is the scheduler's; who asks first gets what is free.
+                batch.sort_by_key(|request| std::cmp::Reverse(request.workload.priority));
+                self.place_batch(&batch, now);
+            }
         }
     }
 
@@ -46,198 +71,187 @@ impl Core {
             return;
         };
         if workload.removed && workload.replicas.is_empty() {
+            self.content(id);
             self.workloads.remove(&id);
             self.tell(WorkloadEvent::Removed(id));
             return;
         }
-        let alive = self.alive(workload);
-        let wanted = self.wanted(workload, alive.len());
-        let (spec, all) = (workload.spec.clone(), workload.replicas.len());
-        let (waits, later) = (!workload.room.is_empty(), now < workload.not_before);
-        self.stop_outdated(id);
-        for surplus in alive.iter().skip(wanted) {
-            self.stop(*surplus);
+        let goals = goals(self.wanted(workload), self.candidates(workload));
+        let replicas: Vec<_> = workload.replicas.iter().copied().collect();
+        for replica in replicas {
+            if let Some(sandbox) = self.sandboxes.get_mut(&replica) {
+                sandbox.goal = goals.goals.get(&replica).copied();
+            }
+            self.step(replica, now);
         }
-        let missing = wanted.saturating_sub(alive.len());
-        if missing == 0 {
-            self.settle(id);
-        }
-        if missing == 0 || waits {
-            return;
-        }
-        if later {
-            self.wait(
-                id,
-                Error::unavailable("start replica", "the last ones ended early; backing off"),
-            );
-            return;
-        }
-        let bound = (spec.max as usize).saturating_sub(all);
-        let needs = spec.sandbox.hook.as_ref().map(reach).unwrap_or_default();
-        batch.extend((0..missing.min(bound)).map(|_| {
-            let mut request = PlacementRequest::new(self.ids.next(), spec.clone());
-            request.reach.clone_from(&needs);
-            request
-        }));
+        self.request(id, goals.missing, now, reach, batch);
     }
 
-    /// Nothing is missing any more.
-    fn settle(&mut self, id: WorkloadId) {
-        if let Some(workload) = self.workloads.get_mut(&id) {
-            workload.waiting = None;
-        }
-    }
-
-    fn wanted(&self, workload: &Workload, alive: usize) -> usize {
-        if workload.removed || self.closing {
-            return 0;
-        }
-        let (min, max) = (workload.spec.min, workload.spec.max);
-        match workload.wanted {
-            Some(wanted) => wanted.clamp(min, max) as usize,
-            None => alive.clamp(min as usize, max as usize),
-        }
-    }
-
-    /// Replicas of the present spec that run or will, those to keep first: the retiring go first,
-    /// then those that do not run yet, then the youngest.
-    fn alive(&self, workload: &Workload) -> Vec<SandboxId> {
-        let mut alive: Vec<_> = workload
+    /// Replicas of the present spec that are not bound to go, those to keep first: what runs, what
+    /// will, then what is nearest to it; of equals the one that is there for longest.
+    fn candidates(&self, workload: &Workload) -> Vec<Candidate> {
+        let mut found: Vec<_> = workload
             .replicas
             .iter()
             .filter_map(|id| {
                 let sandbox = self.sandboxes.get(id)?;
-                let starting = match sandbox.stage {
-                    Stage::Starting { doomed: false } => true,
-                    Stage::Running(_) => false,
-                    Stage::Starting { doomed: true } | Stage::Stopping => return None,
+                let state = sandbox.stage.state()?;
+                let current = sandbox.template.digest == workload.template.digest;
+                if sandbox.retired || !current || sandbox.exit.is_some() {
+                    return None;
+                }
+                let comes = !matches!(sandbox.stage, Stage::In(_));
+                let order = (std::cmp::Reverse(state), comes, sandbox.since, *id);
+                let pausable = self.offers_on(&sandbox.replica.node, Paused);
+                let candidate = Candidate {
+                    id: *id,
+                    state,
+                    pausable,
                 };
-                let current = Arc::ptr_eq(&sandbox.spec, &workload.spec);
-                current.then(|| (workload.retiring.contains(id), starting, *id))
+                Some((order, candidate))
             })
             .collect();
-        alive.sort_unstable();
-        alive.into_iter().map(|(_, _, id)| id).collect()
+        found.sort_unstable_by_key(|(order, _)| *order);
+        found.into_iter().map(|(_, candidate)| candidate).collect()
     }
 
-    fn stop_outdated(&mut self, id: WorkloadId) {
-        let Some(workload) = self.workloads.get(&id) else {
-            return;
-        };
-        let old = |id: &&SandboxId| {
-            let sandbox = self.sandboxes.get(*id);
-            sandbox.is_some_and(|sandbox| !Arc::ptr_eq(&sandbox.spec, &workload.spec))
-        };
-        let outdated: Vec<_> = workload.replicas.iter().filter(old).copied().collect();
-        for sandbox in outdated {
-            self.stop(sandbox);
-        }
+    fn offers_on(&self, node: &NodeName, state: SandboxState) -> bool {
+        let node = self.cluster.nodes.get(node);
+        node.is_some_and(|node| node.info.states.contains(&state))
     }
 
-    fn place_batch(&mut self, batch: &[PlacementRequest], now: Monotonic) {
-        let mut context = PolicyContext::new(now, self.random);
-        let placements = self.scheduler.schedule(&mut context, &self.cluster, batch);
-        self.random = context.random;
-        for (request, placement) in batch.iter().zip(placements) {
-            match placement {
-                Placement::On {
-                    node,
-                    preempts,
-                    reasons,
-                } if preempts.is_empty() => self.place_on(request, node, reasons, now),
-                Placement::On {
-                    preempts, reasons, ..
-                } => self.make_room(request, preempts, reasons),
-                Placement::Unschedulable { reasons, .. } => self.refused(request, reasons),
-            }
-        }
-    }
-
-    fn place_on(
+    /// Asks for places for what is missing, unless it has to wait.
+    fn request(
         &mut self,
-        request: &PlacementRequest,
-        node: faas_core::NodeName,
-        mut reasons: Vec<Reason>,
+        id: WorkloadId,
+        missing: Counts,
         now: Monotonic,
+        reach: &dyn Fn(&HookName) -> Vec<ReachKind>,
+        batch: &mut Vec<PlacementRequest>,
     ) {
-        let id = request.workload.id;
         let Some(workload) = self.workloads.get(&id) else {
             return;
         };
-        let (caused_by, asked_at) = (workload.caused_by, workload.asked_at);
-        let place = now.since(asked_at.max(workload.not_before));
-        let goes = NODE.with("sandbox", request.sandbox.as_u128());
-        reasons.insert(0, goes.with("node", node.as_str()));
-        let subjects = vec![request.sandbox.into(), id.into()];
-        let placed = self
-            .decisions
-            .record(DecisionClass::Placement, subjects, caused_by, reasons);
-        self.place(
-            request.sandbox,
-            &node,
-            request.workload.clone(),
-            Some(placed),
+        if missing == Counts::default() {
+            return self.content(id);
+        }
+        if now < workload.not_before {
+            let message = "the last ones ended early; backing off";
+            return self.wait(id, Error::unavailable("start replica", message));
+        }
+        let template = workload.template.clone();
+        let bound = (template.workload.max as usize).saturating_sub(workload.replicas.len());
+        let needs = template.sandbox.hook.as_ref().map(reach);
+        let of = |state, count| std::iter::repeat_n(state, count);
+        let states = of(Running, missing.running)
+            .chain(of(Paused, missing.paused))
+            .chain(of(Created, missing.created));
+        for state in states.take(bound) {
+            let mut request = PlacementRequest::new(self.ids.next(), template.workload.clone());
+            request.state = state;
+            request.reach = needs.clone().unwrap_or_default();
+            request.avoid.clone_from(&workload.avoid);
+            batch.push(request);
+        }
+    }
+}
+
+/// Gives each replica its goal, from the ones to keep first on: those to run are taken from what
+/// runs, then from what is paused, then from what is created; what runs beyond that is paused
+/// rather than stopped. Those without a goal go.
+fn goals(wanted: Counts, candidates: Vec<Candidate>) -> Goals {
+    let mut all = Goals::default();
+    let mut left = candidates;
+    let mut take =
+        |left: &mut Vec<Candidate>, goal, count: usize, fits: &dyn Fn(&Candidate) -> bool| {
+            let mut lacking = count;
+            left.retain(|candidate| {
+                let taken = lacking > 0 && fits(candidate);
+                if taken {
+                    lacking -= 1;
+                    all.goals.insert(candidate.id, goal);
+                }
+                !taken
+            });
+            lacking
+        };
+    let is = |state| move |candidate: &Candidate| candidate.state == state;
+    let running = take(&mut left, Running, wanted.running, &|_| true);
+    let mut paused = take(&mut left, Paused, wanted.paused, &is(Paused));
+    let runs_and_pausable = |c: &Candidate| c.state == Running && c.pausable;
+    paused = take(&mut left, Paused, paused, &runs_and_pausable);
+    let created = take(&mut left, Created, wanted.created, &is(Created));
+    paused = take(&mut left, Paused, paused, &|c| {
+        c.state == Created && c.pausable
+    });
+    all.missing = Counts {
+        running,
+        paused,
+        created,
+    };
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidates(states: &[SandboxState]) -> Vec<Candidate> {
+        let numbered = (1u128..).zip(states);
+        numbered
+            .map(|(id, state)| Candidate {
+                id: SandboxId::from_u128(id),
+                state: *state,
+                pausable: id != 3,
+            })
+            .collect()
+    }
+
+    fn plan(
+        wanted: [usize; 3],
+        states: &[SandboxState],
+    ) -> (Vec<(u128, SandboxState)>, [usize; 3]) {
+        let [running, paused, created] = wanted;
+        let wanted = Counts {
+            running,
+            paused,
+            created,
+        };
+        let Goals { goals, missing } = goals(wanted, candidates(states));
+        let goals = goals.into_iter().map(|(id, state)| (id.as_u128(), state));
+        let missing = [missing.running, missing.paused, missing.created];
+        (goals.collect(), missing)
+    }
+
+    #[test]
+    fn the_nearest_are_promoted_before_any_is_missing() {
+        let there = [Running, Paused, Created, Created];
+        let (goals, missing) = plan([4, 0, 1], &there);
+        assert_eq!(
+            goals,
+            [(1, Running), (2, Running), (3, Running), (4, Running)]
         );
-        self.actions.push(Action::Start(Start {
-            sandbox: request.sandbox,
-            node,
-            spec: request.workload.clone(),
-            place,
-        }));
+        assert_eq!(missing, [0, 0, 1]);
     }
 
-    /// Stops those that are preempted; the request comes again when they are gone.
-    fn make_room(
-        &mut self,
-        request: &PlacementRequest,
-        preempts: Vec<SandboxId>,
-        mut reasons: Vec<Reason>,
-    ) {
-        let id = request.workload.id;
-        let room: Vec<_> = preempts
-            .into_iter()
-            .filter(|victim| self.sandboxes.contains_key(victim))
-            .collect();
-        for victim in &room {
-            let workload = self.sandboxes.get(victim).map(|found| found.workload);
-            self.stop(*victim);
-            self.dirty.extend(workload);
-        }
-        reasons.insert(0, ROOM.with("count", room.len()));
-        self.refuse(id, reasons);
-        if let Some(workload) = self.workloads.get_mut(&id) {
-            workload.room.extend(room);
-        }
+    #[test]
+    fn what_runs_too_much_is_paused_where_its_node_can() {
+        let there = [Running, Running, Running, Running];
+        let (goals, missing) = plan([1, 2, 0], &there);
+        assert_eq!(goals, [(1, Running), (2, Paused), (4, Paused)]);
+        assert_eq!(missing, [0, 0, 0]);
     }
 
-    fn refused(&mut self, request: &PlacementRequest, reasons: Vec<Reason>) {
-        self.refuse(request.workload.id, reasons);
-    }
-
-    /// Says, once, why there is no place.
-    fn refuse(&mut self, id: WorkloadId, reasons: Vec<Reason>) {
-        let text: Vec<_> = reasons.iter().map(ToString::to_string).collect();
-        let error = Error::exhausted("place replica", text.join("; "));
-        let Some(workload) = self.workloads.get(&id) else {
-            return;
-        };
-        let old = workload.waiting.as_ref().map(Error::message);
-        if old != Some(error.message()) {
-            let caused_by = workload.caused_by;
-            self.decisions.record(
-                DecisionClass::Placement,
-                vec![id.into()],
-                caused_by,
-                reasons,
-            );
-        }
-        self.wait(id, error);
-    }
-
-    /// When to reconcile although nothing has happened.
-    pub(super) fn wake_at(&self, now: Monotonic) -> Option<Monotonic> {
-        let waiting = self.workloads.values().filter(|w| w.waiting.is_some());
-        let later = waiting.map(|w| w.not_before).filter(|at| *at > now);
-        later.chain(self.scheduler.wake_at()).min()
+    #[test]
+    fn a_created_one_is_paused_only_if_none_is_wanted_created() {
+        let there = [Created, Created];
+        assert_eq!(
+            plan([0, 1, 1], &there),
+            (vec![(1, Created), (2, Paused)], [0, 0, 0])
+        );
+        assert_eq!(
+            plan([0, 1, 2], &there),
+            (vec![(1, Created), (2, Created)], [0, 1, 0])
+        );
     }
 }

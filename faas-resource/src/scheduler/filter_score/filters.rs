@@ -10,6 +10,9 @@ use crate::workload::Constraint;
 const CLOSED: Reason = Reason::new("placement.closed", "takes no more sandboxes");
 const KIND: Reason = Reason::new("placement.kind", "does not run this kind of executable")
     .helped_by("add a node agent that runs it");
+const STATE: Reason = Reason::new("placement.state", "cannot keep a sandbox {state}")
+    .helped_by("add a node agent that can");
+const ELSEWHERE: Reason = Reason::new("placement.elsewhere", "is not the node asked for");
 const REACH: Reason = Reason::new("placement.reach", "offers no reach that the hook can use");
 const TAINT: Reason = Reason::new("placement.taint", "has the taint {taint}")
     .helped_by("let the workload tolerate it");
@@ -42,6 +45,12 @@ pub struct Open;
 /// Only nodes that run the kind of executable.
 #[derive(Debug, Clone, Copy)]
 pub struct Kind;
+/// Only nodes that offer the state that the sandbox is to be in.
+#[derive(Debug, Clone, Copy)]
+pub struct States;
+/// Only the node that the request names, if it names one.
+#[derive(Debug, Clone, Copy)]
+pub struct Only;
 /// Only nodes that offer a reach that the hook needs.
 #[derive(Debug, Clone, Copy)]
 pub struct Reachable;
@@ -61,8 +70,10 @@ pub struct Fit;
 /// All of them, the cheapest first; what preemption may cure comes last.
 pub fn all() -> Vec<Box<dyn Filter>> {
     vec![
+        Box::new(Only),
         Box::new(Open),
         Box::new(Kind),
+        Box::new(States),
         Box::new(Reachable),
         Box::new(Taints),
         Box::new(Constraints),
@@ -76,6 +87,7 @@ pub(super) fn could_ever(request: &PlacementRequest, node: &NodeView) -> bool {
     let mut constraints = request.workload.rules.constraints.iter();
     closed(node).is_none()
         && kind(request, node).is_none()
+        && state(request, node).is_none()
         && reach(request, node).is_none()
         && taint(request, node).is_none()
         && constraints.all(|constraint| of_label(constraint, node).is_none())
@@ -88,6 +100,12 @@ fn closed(node: &NodeView) -> Option<Reason> {
 fn kind(request: &PlacementRequest, node: &NodeView) -> Option<Reason> {
     let kind = request.workload.sandbox.executable.kind();
     (!node.info.executables.contains(&kind)).then_some(KIND)
+}
+
+fn state(request: &PlacementRequest, node: &NodeView) -> Option<Reason> {
+    let state = || format!("{:?}", request.state).to_lowercase();
+    let offered = node.info.states.contains(&request.state);
+    (!offered).then(|| STATE.with("state", state()))
 }
 
 fn reach(request: &PlacementRequest, node: &NodeView) -> Option<Reason> {
@@ -173,6 +191,11 @@ macro_rules! filters {
 filters! {
     Open(_request, node, _) closed(node);
     Kind(request, node, _) kind(request, node);
+    States(request, node, _) state(request, node);
+    Only(request, node, _) {
+        let elsewhere = |only: &faas_core::NodeName| *only != node.info.name;
+        request.only.as_ref().is_some_and(elsewhere).then_some(ELSEWHERE)
+    };
     Reachable(request, node, _) reach(request, node);
     Taints(request, node, _) taint(request, node);
     Constraints(request, node, scene) {
