@@ -252,7 +252,7 @@ impl World {
                     .values_mut()
                     .map(|status| (node.silent, status))
             })
-            .filter(|(_, status)| alive(&status))
+            .filter(|(_, status)| alive(status))
             .collect();
         if running.is_empty() {
             return;
