@@ -17,22 +17,25 @@
 pub mod expression;
 pub mod graph;
 pub mod model;
+mod task;
 mod turn;
 mod validate;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use faas_core::{Error, FunctionRef, Name, Result};
+use faas_core::{Error, Name, Result};
 
-use crate::program::{Erased, Program};
+use crate::program::{Erased, Program, ResourceName};
 use crate::registry::{Definition, DefinitionFaults, Fault, Language};
 
 pub use expression::Expression;
 pub use graph::TaskGraph;
 pub use model::{
     CatchRule, ErrorPattern, Fallback, GraphDefinition, Limits, MapRule, RetryRule, TaskDefinition,
+    TaskRun,
 };
+pub use task::{Configure, TaskBuilder};
 
 /// The name of the builder's language.
 pub const LANGUAGE: &str = "rust";
@@ -72,6 +75,9 @@ pub struct WorkflowBuilder {
     tasks: Vec<TaskDefinition>,
     output: Expression,
     faults: Vec<Fault>,
+    /// How many tasks were added, and at which place those stand that have a name.
+    added: usize,
+    places: Vec<usize>,
 }
 
 impl WorkflowBuilder {
@@ -83,18 +89,77 @@ impl WorkflowBuilder {
     /// Adds a task `name` that calls `function` (`namespace/name@qualifier`), as `configure` has
     /// it. Tasks run concurrently unless one uses the other's result or is put after it.
     #[must_use]
-    pub fn task(
+    pub fn task(self, name: &str, function: &str, configure: impl Configure) -> Self {
+        let function = function.parse().map(TaskRun::Function);
+        self.step(name, "function", function, configure)
+    }
+
+    /// Adds a task that tells `function`, and then waits until somebody completes the task's token:
+    /// the function's input may hold it ([`Expression::token`]).
+    #[must_use]
+    pub fn callback(self, name: &str, function: &str, configure: impl Configure) -> Self {
+        let function = function.parse().map(TaskRun::Callback);
+        self.step(name, "function", function, configure)
+    }
+
+    /// Adds a task that a worker pulls under the name `work`.
+    #[must_use]
+    pub fn worker(self, name: &str, work: &str, configure: impl Configure) -> Self {
+        let work = ResourceName::new(work).map(TaskRun::Worker);
+        self.step(name, "worker", work, configure)
+    }
+
+    /// Adds a task that the engine's resources run under the name `resource`.
+    #[must_use]
+    pub fn resource(self, name: &str, resource: &str, configure: impl Configure) -> Self {
+        let resource = ResourceName::new(resource).map(TaskRun::Resource);
+        self.step(name, "resource", resource, configure)
+    }
+
+    /// Adds a task that is an execution of another workflow (`namespace/name@version`).
+    #[must_use]
+    pub fn workflow(self, name: &str, workflow: &str, configure: impl Configure) -> Self {
+        let workflow = workflow.parse().map(TaskRun::Workflow);
+        self.step(name, "workflow", workflow, configure)
+    }
+
+    /// Adds a task that waits for `signal`; signals that come before are kept for it.
+    #[must_use]
+    pub fn signal(self, name: &str, signal: &str, configure: impl Configure) -> Self {
+        let signal = Name::new(signal).map(TaskRun::Signal);
+        self.step(name, "signal", signal, configure)
+    }
+
+    /// Adds a task that only lets time pass.
+    #[must_use]
+    pub fn sleep(self, name: &str, time: Duration, configure: impl Configure) -> Self {
+        self.step(name, "sleep", Ok(TaskRun::Sleep(time)), configure)
+    }
+
+    fn step(
         mut self,
         name: &str,
-        function: &str,
-        configure: impl FnOnce(TaskBuilder) -> TaskBuilder,
+        kind: &str,
+        run: Result<TaskRun>,
+        configure: impl Configure,
     ) -> Self {
-        let path = format!("/tasks/{}", self.tasks.len());
-        let parsed = (Name::new(name), function.parse::<FunctionRef>());
-        match parsed {
-            (Ok(name), Ok(function)) => {
+        let path = format!("/tasks/{}", self.added);
+        let place = self.added;
+        self.added += 1;
+        let mut fault = |field: &str, error: Error| {
+            let at = format!("{path}/{field}");
+            self.faults.push(Fault::new(at, error.message()));
+        };
+        // A task that cannot run is kept for the sake of those that use its result.
+        let run = run.unwrap_or_else(|error| {
+            fault(&format!("run/{kind}"), error);
+            TaskRun::Sleep(Duration::ZERO)
+        });
+        match Name::new(name) {
+            Err(error) => fault("name", error),
+            Ok(name) => {
                 let task = TaskBuilder {
-                    task: TaskDefinition::new(name, function),
+                    task: TaskDefinition::new(name, run),
                     faults: Vec::new(),
                 };
                 let built = configure(task);
@@ -103,13 +168,7 @@ impl WorkflowBuilder {
                 };
                 self.faults.extend(built.faults.into_iter().map(at));
                 self.tasks.push(built.task);
-            }
-            (name, function) => {
-                let faults = [("name", name.err()), ("function", function.err())];
-                for (field, error) in faults {
-                    let fault = |e: Error| Fault::new(format!("{path}/{field}"), e.message());
-                    self.faults.extend(error.map(fault));
-                }
+                self.places.push(place);
             }
         }
         self
@@ -131,7 +190,8 @@ impl WorkflowBuilder {
             output: self.output,
         };
         let mut faults = self.faults;
-        faults.extend(validate::faults(&graph, Limits::default()));
+        let found = validate::faults(&graph, Limits::default());
+        faults.extend(found.into_iter().map(|fault| placed(fault, &self.places)));
         if !faults.is_empty() {
             return Err(DefinitionFaults(faults).into());
         }
@@ -142,58 +202,18 @@ impl WorkflowBuilder {
     }
 }
 
-/// Configures one task.
-#[derive(Debug, Clone)]
-pub struct TaskBuilder {
-    task: TaskDefinition,
-    faults: Vec<(&'static str, String)>,
-}
-
-impl TaskBuilder {
-    /// What the function is given; the workflow's input unless said otherwise.
-    #[must_use]
-    pub fn input(mut self, input: Expression) -> Self {
-        self.task.input = input;
-        self
-    }
-
-    /// Runs only after `task`, though it uses nothing of its result.
-    #[must_use]
-    pub fn after(mut self, task: &str) -> Self {
-        match Name::new(task) {
-            Ok(name) => self.task.after.push(name),
-            Err(error) => self.faults.push(("/after", error.message().into())),
-        }
-        self
-    }
-
-    /// Calls the function for each element of the list `items`, at most `concurrency` at once (0:
-    /// all); the result is the list of the answers, in the order of the items.
-    #[must_use]
-    pub fn map(mut self, items: Expression, concurrency: u32) -> Self {
-        self.task.map = Some(MapRule { items, concurrency });
-        self
-    }
-
-    /// Tries again; the first rule that matches an error counts.
-    #[must_use]
-    pub fn retry(mut self, rule: RetryRule) -> Self {
-        self.task.retry.push(rule);
-        self
-    }
-
-    /// Goes on in spite of an error that no retry cured; the first rule that matches counts.
-    #[must_use]
-    pub fn catch(mut self, errors: impl IntoIterator<Item = &'static str>, then: Fallback) -> Self {
-        let errors = errors.into_iter().map(ErrorPattern::from).collect();
-        self.task.catch.push(CatchRule { errors, then });
-        self
-    }
-
-    /// How long one call may take.
-    #[must_use]
-    pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.task.timeout = Some(timeout);
-        self
+/// The fault with the place where its author put the task.
+fn placed(fault: Fault, places: &[usize]) -> Fault {
+    let Some(rest) = fault.path.strip_prefix("/tasks/") else {
+        return fault;
+    };
+    let (index, field) = match rest.split_once('/') {
+        Some((index, field)) => (index, format!("/{field}")),
+        None => (rest, String::new()),
+    };
+    let index = index.parse::<usize>().ok();
+    match index.and_then(|index| places.get(index)) {
+        Some(place) => Fault::new(format!("/tasks/{place}{field}"), fault.message),
+        None => fault,
     }
 }

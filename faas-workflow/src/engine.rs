@@ -1,7 +1,10 @@
 //! W2 [`WorkflowEngine`]: runs workflows.
 
+pub mod control;
 pub mod core;
 pub mod durable;
+pub mod external;
+pub mod resource;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -17,7 +20,10 @@ use crate::history::{HistoryPage, HistoryQuery};
 use crate::program::{Data, Signal};
 use crate::registry::WorkflowRef;
 
+pub use control::{ExecutionQueries, ExecutionRedrives};
 pub use durable::{DurableEngine, EngineOptions, EngineParts};
+pub use external::{ExternalTasks, PollTask, WorkerTask};
+pub use resource::{ResourceAnswer, ResourceCall, TaskResources};
 
 /// What to start.
 #[derive(Debug, Clone)]
@@ -129,6 +135,21 @@ pub trait WorkflowEngine: Send + Sync + 'static {
     async fn list(&self, filter: ExecutionFilter) -> Result<ExecutionPage>;
     /// What this is.
     fn describe(&self) -> Description;
+    /// Tasks that are ended from outside, if it has such.
+    #[allow(clippy::needless_lifetimes, reason = "mockall needs them")]
+    fn external_tasks<'a>(&'a self) -> Option<&'a dyn ExternalTasks> {
+        None
+    }
+    /// What answers questions about executions, if anything does.
+    #[allow(clippy::needless_lifetimes, reason = "mockall needs them")]
+    fn queries<'a>(&'a self) -> Option<&'a dyn ExecutionQueries> {
+        None
+    }
+    /// What lets executions that failed go on, if anything does.
+    #[allow(clippy::needless_lifetimes, reason = "mockall needs them")]
+    fn redrives<'a>(&'a self) -> Option<&'a dyn ExecutionRedrives> {
+        None
+    }
 }
 
 macro_rules! pointer {
@@ -158,6 +179,15 @@ macro_rules! pointer {
             }
             fn describe(&self) -> Description {
                 (**self).describe()
+            }
+            fn external_tasks(&self) -> Option<&dyn ExternalTasks> {
+                (**self).external_tasks()
+            }
+            fn queries(&self) -> Option<&dyn ExecutionQueries> {
+                (**self).queries()
+            }
+            fn redrives(&self) -> Option<&dyn ExecutionRedrives> {
+                (**self).redrives()
             }
         }
     )*};

@@ -10,7 +10,7 @@ use faas_core::{
 };
 
 use crate::engine::durable::EngineParts;
-use crate::engine::{DurableEngine, EngineOptions, WorkflowEngine};
+use crate::engine::{DurableEngine, EngineOptions, TaskResources, WorkflowEngine};
 use crate::execution_store::{StoreExecutionStore, WorkflowExecutionStore};
 use crate::registry::{Language, StoreWorkflowRegistry, WorkflowRegistry};
 use crate::scheduler::{Eager, WorkflowScheduler};
@@ -94,6 +94,7 @@ impl WorkflowLayer {
 pub struct WorkflowLayerBuilder {
     store: Option<Arc<dyn Store>>,
     invoker: Option<Arc<dyn Invoker>>,
+    resources: Option<Arc<dyn TaskResources>>,
     registry: Option<Arc<dyn WorkflowRegistry>>,
     executions: Option<Arc<dyn WorkflowExecutionStore>>,
     engine: Option<Arc<dyn WorkflowEngine>>,
@@ -130,6 +131,8 @@ impl WorkflowLayerBuilder {
         store: Arc<dyn Store>;
         /// Who runs the tasks; the default engine needs one.
         invoker: Arc<dyn Invoker>;
+        /// Who runs the tasks that name a resource; nobody by default.
+        resources: Arc<dyn TaskResources>;
         /// W1; over the store by default.
         registry: Arc<dyn WorkflowRegistry>;
         /// W4; over the store by default.
@@ -239,6 +242,7 @@ impl WorkflowLayerBuilder {
             executions: executions.clone(),
             scheduler,
             invoker,
+            resources: self.resources,
             clock,
             ids,
             decisions: decisions.clone(),

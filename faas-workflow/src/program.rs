@@ -5,6 +5,7 @@ mod erased;
 mod event;
 mod failure;
 mod number;
+mod query;
 mod state;
 pub mod target;
 mod task;
@@ -21,6 +22,7 @@ pub use erased::{Erased, TypedProgram};
 pub use event::{Beginning, EventKind, ExecutionIdentity, ProgramEvent, Signal};
 pub use failure::{TaskError, TaskRetry};
 pub use number::{DefinitionDigest, TaskNumber, TimerNumber};
+pub use query::{ProgramQueries, Query};
 pub use state::{ProgramState, Transition};
 pub use target::{ChildAnswer, ChildExecution, Completion, ResourceName, TaskTarget, TaskToken};
 pub use task::TaskRequest;
@@ -97,6 +99,11 @@ pub trait Program: Send + Sync + fmt::Debug + 'static {
     fn save(&self, state: &ProgramState) -> Result<Bytes>;
     /// The state from bytes that this version of the definition saved.
     fn restore(&self, bytes: &[u8]) -> Result<ProgramState>;
+    /// What answers questions, if anything does.
+    #[allow(clippy::needless_lifetimes, reason = "mockall needs them")]
+    fn queries<'a>(&'a self) -> Option<&'a dyn ProgramQueries> {
+        None
+    }
 }
 
 macro_rules! pointer {
@@ -116,6 +123,9 @@ macro_rules! pointer {
             }
             fn restore(&self, bytes: &[u8]) -> Result<ProgramState> {
                 (**self).restore(bytes)
+            }
+            fn queries(&self) -> Option<&dyn ProgramQueries> {
+                (**self).queries()
             }
         }
     )*};

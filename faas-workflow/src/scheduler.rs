@@ -76,6 +76,8 @@ pub enum SchedulerChange {
         took: Duration,
         /// Whether it answered.
         succeeded: bool,
+        /// How long of that it waited for an instance that was started for it, if one was.
+        cold: Option<Duration>,
     },
     /// A task that waited or ran is no longer wanted.
     Withdrawn(TaskId),

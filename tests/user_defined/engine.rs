@@ -65,6 +65,7 @@ async fn executions_are_its() {
     let parts = EngineParts {
         registry: registry.clone(),
         executions: executions.clone(),
+        resources: None,
         scheduler: Box::new(Eager::new()),
         invoker: functions.invoker(),
         decisions: DecisionLog::new(clock.clone(), ids.clone()),

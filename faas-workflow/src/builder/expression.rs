@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::program::{Data, TaskError, TaskRetry};
+use crate::program::{Data, TaskError, TaskRetry, TaskToken};
 
 /// Where a value comes from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -27,6 +27,8 @@ pub enum Expression {
     Item(String),
     /// The index of the element that a map is at.
     Index,
+    /// The token of the task that it is the input of, as text.
+    Token,
     /// A part of the error that was caught: `/kind`, `/message`, `/details`.
     Error(String),
     /// An object of these.
@@ -72,6 +74,11 @@ impl Expression {
         Self::Error(pointer.into())
     }
 
+    /// The token of the task that it is the input of.
+    pub const fn token() -> Self {
+        Self::Token
+    }
+
     /// A value.
     pub fn literal(value: impl Into<Value>) -> Self {
         Self::Literal(value.into())
@@ -103,6 +110,7 @@ pub(super) struct Scope<'a> {
     pub(super) result: &'a dyn Fn(&str) -> Option<Data>,
     pub(super) item: Option<(usize, &'a Value)>,
     pub(super) error: Option<&'a Value>,
+    pub(super) token: Option<&'a TaskToken>,
     /// How many bytes more may be made.
     pub(super) budget: usize,
 }
@@ -153,6 +161,10 @@ impl Scope<'_> {
                 at,
             ),
             Expression::Index => Ok(self.item.map_or(Value::Null, |(index, _)| index.into())),
+            Expression::Token => {
+                let token = self.token.map(|token| token.to_string().into());
+                token.ok_or_else(|| missing("the task's token", ""))
+            }
             Expression::Error(at) => self.copy(
                 self.error.and_then(|error| error.pointer(at)),
                 "the error",

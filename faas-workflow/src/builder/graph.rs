@@ -1,16 +1,18 @@
 //! [`TaskGraph`]: the program that the builder's definitions compile to.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use faas_core::encoding::Stored;
+use faas_core::{Error, ExecutionId, Name, Result};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::turn::Turn;
 use super::{Expression, GraphDefinition, Limits, TaskDefinition, validate};
 use crate::history::HistoryRecord;
 use crate::program::{
-    Beginning, Command, Data, DefinitionDigest, ProgramEvent, TaskNumber, TimerNumber, TypedProgram,
+    Beginning, Command, Data, DefinitionDigest, ProgramEvent, Query, Signal, TaskNumber,
+    TimerNumber, TypedProgram,
 };
 use crate::registry::DefinitionFaults;
 
@@ -63,14 +65,38 @@ impl TaskGraph {
 /// Where an execution of a [`TaskGraph`] stands.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct GraphState {
+    pub(super) execution: ExecutionId,
     pub(super) input: Data,
     pub(super) steps: Vec<Step>,
     pub(super) unfinished: usize,
     pub(super) calls: BTreeMap<TaskNumber, Call>,
-    pub(super) timers: BTreeMap<TimerNumber, Call>,
+    pub(super) timers: BTreeMap<TimerNumber, Wake>,
+    /// Tasks that wait for a signal, in order, with the timer that ends the waiting.
+    pub(super) awaiting: Vec<Awaiting>,
+    /// Signals that nobody has waited for yet, oldest first.
+    pub(super) signals: VecDeque<Signal>,
     pub(super) last_number: u64,
     pub(super) last_record: u64,
+    pub(super) redrives: u32,
     pub(super) ended: bool,
+}
+
+/// What a timer is for.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum Wake {
+    /// A call is made again.
+    Retry(Call),
+    /// A task has slept enough.
+    Slept(Call),
+    /// A task has waited for its signal for too long.
+    Late,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Awaiting {
+    pub(super) signal: Name,
+    pub(super) call: Call,
+    pub(super) timer: Option<TimerNumber>,
 }
 
 impl Stored for GraphState {
@@ -109,11 +135,16 @@ pub(super) struct Call {
 
 impl Call {
     /// The idempotency key: the call's place in the graph, whatever ran before it.
-    pub(super) fn key(&self, name: &str) -> String {
+    pub(super) fn key(&self, name: &str, redrives: u32) -> String {
         let item = self.item.map(|item| format!("[{item}]"));
         let handler = self.handler.as_ref().map(|(rule, _)| format!("!{rule}"));
         let (item, handler) = (item.unwrap_or_default(), handler.unwrap_or_default());
-        format!("{name}{item}{handler}#{}", self.renewals)
+        let redrives = if redrives > 0 {
+            format!("~{redrives}")
+        } else {
+            String::new()
+        };
+        format!("{name}{item}{handler}#{}{redrives}", self.renewals)
     }
 }
 
@@ -130,13 +161,17 @@ impl TypedProgram for TaskGraph {
             .iter()
             .map(|&missing| Step::Waiting { missing });
         let state = GraphState {
+            execution: beginning.execution.id,
             input: beginning.input,
             steps: steps.collect(),
             unfinished: self.tasks.len(),
             calls: BTreeMap::new(),
             timers: BTreeMap::new(),
+            awaiting: Vec::new(),
+            signals: VecDeque::new(),
             last_number: 0,
             last_record: 0,
+            redrives: 0,
             ended: false,
         };
         let free = (0..self.tasks.len()).filter(|&task| self.dependencies[task] == 0);
@@ -153,5 +188,36 @@ impl TypedProgram for TaskGraph {
         let mut turn = Turn::new(self, state, event.at, event.entropy);
         turn.event(event.kind);
         turn.finish()
+    }
+
+    /// `progress`: how far each task has come; `result`: what the task named `data` answered.
+    fn query(&self, state: &GraphState, query: &Query) -> Result<Data> {
+        let bad = |message| Err(Error::invalid("query execution", message));
+        match query.name.as_str() {
+            "progress" => Ok(Data::new(self.progress(state))),
+            "result" => {
+                let task = query.data.as_str().and_then(|name| self.index.get(name));
+                match task.map(|task| &state.steps[*task]) {
+                    Some(Step::Done(data)) => Ok(data.clone()),
+                    Some(_) => bad(format!("task {} has no result yet", query.data)),
+                    None => bad(format!("there is no task {}", query.data)),
+                }
+            }
+            other => bad(format!("there is no question {other:?}: progress, result")),
+        }
+    }
+}
+
+impl TaskGraph {
+    fn progress(&self, state: &GraphState) -> Value {
+        let progress = |step: &Step| match step {
+            Step::Waiting { .. } => json!("waiting"),
+            Step::Calling => json!("running"),
+            Step::Mapping(map) => json!({ "done": map.done, "of": map.results.len() }),
+            Step::Done(_) => json!("done"),
+        };
+        let tasks = self.tasks.iter().zip(&state.steps);
+        let tasks = tasks.map(|(task, step)| (task.name.to_string(), progress(step)));
+        Value::Object(tasks.collect())
     }
 }

@@ -6,6 +6,8 @@ use faas_core::{FunctionRef, Name};
 use serde::{Deserialize, Serialize};
 
 use super::Expression;
+use crate::program::ResourceName;
+use crate::registry::WorkflowRef;
 
 /// What a definition, and its data, may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,6 +22,8 @@ pub struct Limits {
     pub items: usize,
     /// Bytes of an input or result, about.
     pub data_bytes: usize,
+    /// Signals that are kept until a task waits for them.
+    pub signals: usize,
 }
 
 impl Default for Limits {
@@ -30,6 +34,7 @@ impl Default for Limits {
             depth: 32,
             items: 100_000,
             data_bytes: 1 << 20,
+            signals: 1000,
         }
     }
 }
@@ -52,9 +57,9 @@ pub struct GraphDefinition {
 pub struct TaskDefinition {
     /// Its name.
     pub name: Name,
-    /// What it calls.
-    pub function: FunctionRef,
-    /// What the function is given.
+    /// What runs for it.
+    pub run: TaskRun,
+    /// What that is given.
     #[serde(default = "Expression::whole_input")]
     pub input: Expression,
     /// What it runs after, besides the tasks whose results it uses.
@@ -69,23 +74,53 @@ pub struct TaskDefinition {
     /// What to do instead of failing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub catch: Vec<CatchRule>,
-    /// How long one call may take.
+    /// How long one call, or waiting for a signal, may take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
+    /// More urgent ones are greater; 0 is usual.
+    #[serde(default, skip_serializing_if = "is_usual")]
+    pub priority: i32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde wants it so")]
+fn is_usual(priority: &i32) -> bool {
+    *priority == 0
+}
+
+/// What runs for a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum TaskRun {
+    /// This function; its answer is the task's result.
+    Function(FunctionRef),
+    /// This function is told; the result comes from whoever has the task's token.
+    Callback(FunctionRef),
+    /// A worker that pulls the work under this name.
+    Worker(ResourceName),
+    /// What the engine knows by this name, and answers by itself.
+    Resource(ResourceName),
+    /// An execution of this workflow; its output is the task's result.
+    Workflow(WorkflowRef),
+    /// Nothing: a signal of this name is waited for, and what it carries is the task's result.
+    Signal(Name),
+    /// Nothing: so much time passes, and `null` is the task's result.
+    Sleep(Duration),
 }
 
 impl TaskDefinition {
-    /// A task that gives the workflow's input to `function`.
-    pub fn new(name: Name, function: FunctionRef) -> Self {
+    /// A task that gives the workflow's input to whatever runs.
+    pub fn new(name: Name, run: TaskRun) -> Self {
         Self {
             name,
-            function,
+            run,
             input: Expression::whole_input(),
             after: Vec::new(),
             map: None,
             retry: Vec::new(),
             catch: Vec::new(),
             timeout: None,
+            priority: 0,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{CatchRule, Expression, Fallback, GraphDefinition, Limits, TaskDefinition};
+use super::{CatchRule, Expression, Fallback, GraphDefinition, Limits, TaskDefinition, TaskRun};
 use crate::registry::Fault;
 
 /// What an expression at some place may use.
@@ -10,6 +10,7 @@ use crate::registry::Fault;
 struct Allowed {
     item: bool,
     error: bool,
+    token: bool,
 }
 
 struct Checker<'a> {
@@ -54,7 +55,15 @@ impl Checker<'_> {
         let allowed = Allowed {
             item: task.map.is_some(),
             error: false,
+            token: matches!(task.run, TaskRun::Callback(_)),
         };
+        let waits = matches!(task.run, TaskRun::Signal(_) | TaskRun::Sleep(_));
+        if waits && task.map.is_some() {
+            self.fault(
+                format!("{path}/map"),
+                "nothing is called that could be mapped",
+            );
+        }
         self.expression(&task.input, &format!("{path}/input"), allowed, 0);
         if let Some(map) = &task.map {
             self.expression(
@@ -93,6 +102,7 @@ impl Checker<'_> {
         }
         let allowed = Allowed {
             error: true,
+            token: false,
             ..allowed
         };
         match &rule.then {
@@ -134,6 +144,9 @@ impl Checker<'_> {
             }
             Expression::Item(_) | Expression::Index if !allowed.item => {
                 self.fault(path, "uses the item, but is not called within a map");
+            }
+            Expression::Token if !allowed.token => {
+                self.fault(path, "uses the token, but the task is not called back");
             }
             Expression::Error(_) if !allowed.error => {
                 self.fault(path, "uses the error, but does not stand in a catch");

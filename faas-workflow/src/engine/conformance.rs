@@ -65,14 +65,14 @@ pub async fn run(case: &str, subject: Subject) {
 /// How long anything may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     let Ok(value) = tokio::time::timeout(PATIENCE, future).await else {
         panic!("{what} took longer than {PATIENCE:?}");
     };
     value
 }
 
-async fn register(subject: &Subject, definition: Definition) {
+pub(crate) async fn register(subject: &Subject, definition: Definition) {
     let name = "flow".parse().expect("a name");
     let request = RegisterWorkflow::new(Namespace::default(), name, definition);
     subject
@@ -83,7 +83,7 @@ async fn register(subject: &Subject, definition: Definition) {
 }
 
 /// A chain of two calls: `first`, whose result goes to `second`.
-async fn chain(subject: &Subject) {
+pub(crate) async fn chain(subject: &Subject) {
     let definition = WorkflowBuilder::new()
         .task("a", "first", |task| task)
         .task("b", "second", |task| {
@@ -93,17 +93,17 @@ async fn chain(subject: &Subject) {
     register(subject, definition.build().expect("it is valid")).await;
 }
 
-fn request(name: &str, input: Value) -> StartExecution {
+pub(crate) fn request(name: &str, input: Value) -> StartExecution {
     let name = ExecutionName::new(name).expect("a name");
     StartExecution::new("flow".parse().expect("a name"), name, input)
 }
 
-async fn start(engine: &Arc<dyn WorkflowEngine>) -> ExecutionHead {
+pub(crate) async fn start(engine: &Arc<dyn WorkflowEngine>) -> ExecutionHead {
     let started = soon("start", engine.start(request("one", json!(1)))).await;
     started.expect("it can be started")
 }
 
-async fn wait(engine: &Arc<dyn WorkflowEngine>, id: ExecutionId) -> ExecutionHead {
+pub(crate) async fn wait(engine: &Arc<dyn WorkflowEngine>, id: ExecutionId) -> ExecutionHead {
     soon("wait", engine.wait(id)).await.expect("it ends")
 }
 

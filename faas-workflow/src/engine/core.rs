@@ -32,8 +32,9 @@ struct Task {
     execution: ExecutionId,
     number: TaskNumber,
     started: Option<Monotonic>,
-    /// Whether it takes a place among the tasks that run.
+    /// Whether it takes a place among the tasks that run, once it does.
     counts: bool,
+    cold: Option<Duration>,
 }
 
 /// All executions of one engine.
@@ -97,6 +98,11 @@ impl EngineCore {
     /// The execution, if it is here.
     pub fn execution(&self, id: ExecutionId) -> Option<&ExecutionCore> {
         self.executions.get(&id).map(|owned| &owned.core)
+    }
+
+    /// Whether something of it is not yet packed.
+    pub fn is_dirty(&self, id: ExecutionId) -> bool {
+        self.dirty.contains(&id)
     }
 
     /// Draws 64 bits, to be recorded with an event.
@@ -166,10 +172,11 @@ impl EngineCore {
             execution,
             number: request.task,
             started: Some(now),
-            counts: !request.is_passive(),
+            counts: request.takes_place() && !accepted,
+            cold: None,
         };
         // Whoever has taken it has its token; but of a job's end the engine must learn again.
-        let waits = accepted && request.target.completion() != Completion::Job;
+        let waits = accepted && request.completion() != Completion::Job;
         if !waits {
             owned.launches.push(Launch {
                 execution,
@@ -194,7 +201,8 @@ impl EngineCore {
             execution,
             number: request.task,
             started: None,
-            counts: !request.is_passive(),
+            counts: request.takes_place(),
+            cold: None,
         };
         self.tasks.insert(id, task);
         self.scheduler.observe(SchedulerChange::Ready(ready));
@@ -238,7 +246,7 @@ impl EngineCore {
             EngineEvent::Program(event) => event.at,
             EngineEvent::Started { at, .. } | EngineEvent::Adopted { at } => *at,
         };
-        let ended = ended_task(&event);
+        let (ended, accepted) = (ended_task(&event), accepted_task(&event));
         let owned = self.owned(id)?;
         let ended = ended.filter(|(task, _)| owned.core.is_running(*task));
         let due = owned.core.next_due();
@@ -248,6 +256,9 @@ impl EngineCore {
         self.dirty.insert(id);
         if let Some((number, succeeded)) = ended {
             self.ended(id, number, succeeded, now);
+        }
+        if let Some(number) = accepted {
+            self.accepted(id, number);
         }
         changes
             .into_iter()
@@ -268,12 +279,32 @@ impl EngineCore {
         }
     }
 
+    /// Who runs the task has taken it over: it takes no place any more.
+    fn accepted(&mut self, id: ExecutionId, number: TaskNumber) {
+        let owned = self.executions.get(&id);
+        let task = owned.and_then(|owned| owned.ids.get(&number));
+        if let Some(task) = task.and_then(|task| self.tasks.get_mut(task)) {
+            self.running -= usize::from(std::mem::take(&mut task.counts));
+        }
+    }
+
+    /// How long the start of an instance took that is part of a task's time; to be told before the
+    /// task's end.
+    pub fn cold(&mut self, id: ExecutionId, number: TaskNumber, cold: Duration) {
+        let owned = self.executions.get(&id);
+        let task = owned.and_then(|owned| owned.ids.get(&number));
+        if let Some(task) = task.and_then(|task| self.tasks.get_mut(task)) {
+            task.cold = Some(cold);
+        }
+    }
+
     fn ended(&mut self, id: ExecutionId, number: TaskNumber, succeeded: bool, now: Monotonic) {
         let ids = self.executions.get_mut(&id).map(|owned| &mut owned.ids);
         let Some(task) = ids.and_then(|ids| ids.remove(&number)) else {
             return;
         };
         let ended = self.tasks.remove(&task);
+        let cold = ended.as_ref().and_then(|task| task.cold);
         let started = ended.as_ref().and_then(|task| task.started);
         let counts = ended.is_some_and(|task| task.counts);
         self.running -= usize::from(counts && started.is_some());
@@ -282,6 +313,7 @@ impl EngineCore {
             task,
             took,
             succeeded,
+            cold,
         });
     }
 
@@ -338,6 +370,17 @@ impl EngineCore {
     /// When something is due next.
     pub fn next_due(&self) -> Option<Timestamp> {
         self.due.first().map(|(at, _)| *at)
+    }
+}
+
+fn accepted_task(event: &EngineEvent) -> Option<TaskNumber> {
+    use crate::program::EventKind::{TaskStarted, TaskSubmitted};
+    match event {
+        EngineEvent::Program(event) => match &event.kind {
+            TaskStarted { task, .. } | TaskSubmitted { task, .. } => Some(*task),
+            _ => None,
+        },
+        _ => None,
     }
 }
 

@@ -1,14 +1,16 @@
 //! [`DurableEngine`]: W2 over any execution store and any [`Invoker`].
 
 mod call;
+mod child;
 mod engine;
 mod keeper;
 mod live;
+mod outside;
 mod shared;
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use faas_core::explain::DecisionLog;
@@ -17,10 +19,11 @@ use faas_core::{Clock, ErrorKind, IdSource, Invoker, Result};
 use tokio::sync::{Semaphore, mpsc};
 
 use super::core::EngineCore;
+use super::resource::TaskResources;
 use crate::execution_store::{OpenEpoch, WorkflowExecutionStore};
 use crate::registry::WorkflowRegistry;
 use crate::scheduler::WorkflowScheduler;
-use live::{Live, Message};
+use live::{Live, Message, Tools};
 use shared::Shared;
 
 /// The bounds of a [`DurableEngine`].
@@ -35,6 +38,8 @@ pub struct EngineOptions {
     pub inbox: usize,
     /// Bytes of one answer of a function.
     pub response_bytes: usize,
+    /// How deep executions may nest that run as tasks of others.
+    pub depth: u32,
     /// Whether this is the store's only engine: then it takes over all executions at once.
     pub exclusive: bool,
     /// How long an engine may be silent before another takes over.
@@ -53,6 +58,7 @@ impl Default for EngineOptions {
             tasks: 10_000,
             inbox: 1024,
             response_bytes: 6 << 20,
+            depth: 16,
             exclusive: true,
             lease: Duration::from_secs(15),
             waiters: 100_000,
@@ -69,8 +75,10 @@ pub struct EngineParts {
     pub executions: Arc<dyn WorkflowExecutionStore>,
     /// W3.
     pub scheduler: Box<dyn WorkflowScheduler>,
-    /// Who runs the tasks.
+    /// Who runs the tasks that are functions.
     pub invoker: Arc<dyn Invoker>,
+    /// Who runs those that name a resource, if anybody does.
+    pub resources: Option<Arc<dyn TaskResources>>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Ids.
@@ -120,6 +128,17 @@ impl DurableEngine {
         };
         let epoch = parts.executions.epochs().open(request).await?.epoch;
         let (sender, inbox) = mpsc::channel(options.inbox.max(1));
+        let drawn = || RandomState::new().hash_one(epoch.0);
+        let random = SeededRandom::new(options.seed.unwrap_or_else(drawn));
+        let core = EngineCore::new(parts.scheduler, random, parts.ids.clone(), options.tasks);
+        let tools = Tools {
+            store: parts.executions.clone(),
+            invoker: parts.invoker,
+            resources: parts.resources,
+            clock: parts.clock.clone(),
+            ids: parts.ids.clone(),
+            decisions: parts.decisions,
+        };
         let shared = Arc::new(Shared {
             registry: parts.registry,
             executions: parts.executions,
@@ -128,12 +147,9 @@ impl DurableEngine {
             epoch,
             inbox: sender,
             waiters: Semaphore::new(options.waiters.min(Semaphore::MAX_PERMITS)),
+            children: Mutex::default(),
         });
-        let drawn = || RandomState::new().hash_one(epoch.0);
-        let random = SeededRandom::new(options.seed.unwrap_or_else(drawn));
-        let ids = shared.ids.clone();
-        let core = EngineCore::new(parts.scheduler, random, ids, options.tasks);
-        let live = Live::new(&shared, core, parts.invoker, parts.decisions, options);
+        let live = Live::new(Arc::downgrade(&shared), core, tools, epoch, options);
         let run = tokio::spawn(live.run(inbox)).abort_handle();
         let keep = keeper::keep(Arc::downgrade(&shared), shared.clock.clone(), options);
         let keep = tokio::spawn(keep).abort_handle();

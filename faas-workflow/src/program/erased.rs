@@ -8,7 +8,8 @@ use faas_core::encoding::{self, Stored};
 use faas_core::{Error, Result};
 
 use super::{
-    Beginning, Command, DefinitionDigest, Program, ProgramEvent, ProgramState, Transition,
+    Beginning, Command, Data, DefinitionDigest, Program, ProgramEvent, ProgramQueries,
+    ProgramState, Query, Transition,
 };
 use crate::history::HistoryRecord;
 
@@ -26,6 +27,14 @@ pub trait TypedProgram: Send + Sync + fmt::Debug + 'static {
         state: Self::State,
         event: ProgramEvent,
     ) -> (Self::State, Vec<Command>, Vec<HistoryRecord>);
+    /// Answers a question from the state alone.
+    ///
+    /// # Errors
+    /// `Unsupported` by default; `InvalidArgument` for one that it does not understand.
+    fn query(&self, _: &Self::State, query: &Query) -> Result<Data> {
+        let message = format!("the workflow answers no questions, also not {}", query.name);
+        Err(Error::unsupported("query execution", message))
+    }
 }
 
 /// A [`TypedProgram`] as a [`Program`].
@@ -61,5 +70,16 @@ impl<P: TypedProgram> Program for Erased<P> {
 
     fn restore(&self, bytes: &[u8]) -> Result<ProgramState> {
         encoding::decode::<P::State>(bytes).map(ProgramState::new)
+    }
+
+    fn queries(&self) -> Option<&dyn ProgramQueries> {
+        Some(self)
+    }
+}
+
+impl<P: TypedProgram> ProgramQueries for Erased<P> {
+    fn answer(&self, state: &ProgramState, query: &Query) -> Result<Data> {
+        let wrong = || Error::internal("query execution", "the state is another program's");
+        self.0.query(state.get().ok_or_else(wrong)?, query)
     }
 }

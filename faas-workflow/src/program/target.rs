@@ -30,16 +30,6 @@ pub enum TaskTarget {
     Workflow(ChildExecution),
 }
 
-impl TaskTarget {
-    /// When a task for it is over.
-    pub fn completion(&self) -> Completion {
-        match self {
-            Self::Resource { completion, .. } => *completion,
-            Self::Function(_) | Self::Workflow(_) => Completion::Response,
-        }
-    }
-}
-
 impl fmt::Display for TaskTarget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

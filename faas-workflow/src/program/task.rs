@@ -66,13 +66,19 @@ impl TaskRequest {
         }
     }
 
-    /// Whether the engine does not work for it but waits for somebody: then it takes no place among
-    /// the tasks that run.
-    pub fn is_passive(&self) -> bool {
+    /// When the task is over: a function that gets a token is called back.
+    pub fn completion(&self) -> Completion {
         match &self.target {
-            TaskTarget::Function(_) => false,
-            TaskTarget::Resource { completion, .. } => *completion != Completion::Response,
-            TaskTarget::Workflow(_) => true,
+            TaskTarget::Resource { completion, .. } => *completion,
+            TaskTarget::Function(_) if self.token.is_some() => Completion::Callback,
+            TaskTarget::Function(_) => Completion::Response,
+            TaskTarget::Workflow(_) => Completion::Job,
         }
+    }
+
+    /// Whether it takes a place among the tasks that run, until whoever runs it has taken it over.
+    pub fn takes_place(&self) -> bool {
+        let waits = self.completion() == Completion::Worker;
+        !waits && !matches!(self.target, TaskTarget::Workflow(_))
     }
 }

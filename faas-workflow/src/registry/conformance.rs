@@ -68,8 +68,8 @@ async fn register(subject: &Subject, output: i64) -> WorkflowInfo {
 /// "`register` refuses a definition with `InvalidArgument` that names every fault with its path,
 /// and then keeps nothing of it."
 pub async fn validates_all(subject: Subject) {
-    let text = r#"{"tasks":[{"name":"a","function":"f","after":["x"]},
-        {"name":"b","function":"f","after":["y"]}]}"#;
+    let text = r#"{"tasks":[{"name":"a","run":{"function":"f"},"after":["x"]},
+        {"name":"b","run":{"function":"f"},"after":["y"]}]}"#;
     let mut faulty = request(1);
     faulty.definition.text = text.into();
     let error = subject.register(faulty).await.expect_err("it is faulty");

@@ -15,3 +15,15 @@ mod scheduler {
 mod engine {
     faas_workflow::workflow_engine_conformance!(crate::fixtures::harness);
 }
+
+mod external_tasks {
+    faas_workflow::external_tasks_conformance!(crate::fixtures::harness);
+}
+
+mod queries {
+    faas_workflow::execution_queries_conformance!(crate::fixtures::harness);
+}
+
+mod redrives {
+    faas_workflow::execution_redrives_conformance!(crate::fixtures::harness);
+}

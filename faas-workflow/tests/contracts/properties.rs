@@ -203,13 +203,13 @@ fn hostile_definitions_are_refused() {
         "{{\"tasks\":[],\"output\":{{\"literal\":\"{}\"}}}}",
         "x".repeat(10 << 20)
     )));
-    let task = |i: usize| format!("{{\"name\":\"t{i}\",\"function\":\"f\"}}");
+    let task = |i: usize| format!("{{\"name\":\"t{i}\",\"run\":{{\"function\":\"f\"}}}}");
     let wide: Vec<_> = (0..5000).map(task).collect();
     assert!(
         compile(format!("{{\"tasks\":[{}]}}", wide.join(","))),
         "it is too wide"
     );
     assert!(compile(
-        "{\"tasks\":[{\"name\":\"a\",\"function\":\"f\",\"after\":[\"a\"]}]}".into()
+        "{\"tasks\":[{\"name\":\"a\",\"run\":{\"function\":\"f\"},\"after\":[\"a\"]}]}".into()
     ));
 }

@@ -232,16 +232,19 @@ fn all_faults_at_once() {
             t.input(E::result("nobody", "")).after("b")
         })
         .task("a", "x y", |t| t)
+        .task("x y", "double", |t| t)
         .task("b", "double", |t| t.input(E::input("no-pointer")))
         .task("b", "double", |t| t.input(E::item("")))
         .build()
         .unwrap_err();
     for path in [
         "/tasks/0/input/result/task",
-        "/tasks/1/function",
-        "/tasks/1/input",
+        "/tasks/1/name: a is the name of /tasks/0 too",
+        "/tasks/1/run/function",
         "/tasks/2/name",
-        "/tasks/2/input",
+        "/tasks/3/input",
+        "/tasks/4/name",
+        "/tasks/4/input",
     ] {
         assert!(error.message().contains(path), "{path}: {error}");
     }

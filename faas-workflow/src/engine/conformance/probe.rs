@@ -71,6 +71,11 @@ impl Probe {
         });
     }
 
+    /// Calls fail no longer.
+    pub fn mend(&self) {
+        self.change(|state| state.failing.clear());
+    }
+
     /// The idempotency keys of the calls of `function`, in order.
     pub fn calls(&self, function: &str) -> Vec<Option<Arc<str>>> {
         let state = self.lock();

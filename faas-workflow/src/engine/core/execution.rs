@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use crate::execution_store::{EngineEvent, ExecutionHead, Standing, StoredExecution};
 use crate::history::HistoryRecord;
 use crate::program::{
-    Beginning, Command, Data, EventKind, Program, ProgramEvent, ProgramState, TaskNumber,
+    Beginning, Command, Data, EventKind, Program, ProgramEvent, ProgramState, Query, TaskNumber,
     TaskRequest, Transition,
 };
 use pack::Snapshot;
@@ -91,7 +91,8 @@ impl ExecutionCore {
             return Err(Error::internal("restore execution", message));
         }
         let mut core = Self::empty(stored.head, program);
-        let ending = core.head.ending.take();
+        let head = core.head.clone();
+        core.head.ending = None;
         if let Some(bytes) = stored.snapshot {
             let snapshot: Snapshot = encoding::decode(&bytes)?;
             core.state = Some(core.program.restore(&Bytes::from(snapshot.program))?);
@@ -100,7 +101,7 @@ impl ExecutionCore {
         for event in stored.events {
             core.apply(event)?;
         }
-        core.head.ending = ending;
+        core.head = head;
         core.since_snapshot = core.events.len();
         core.events.clear();
         core.records.clear();
@@ -124,6 +125,18 @@ impl ExecutionCore {
         self.state.as_ref()
     }
 
+    /// What its program answers to a question.
+    ///
+    /// # Errors
+    /// `Unsupported` for a program that answers none; the program's own.
+    pub fn answer(&self, query: &Query) -> Result<Data> {
+        let message = "its program answers no questions";
+        let none = || Error::unsupported("query execution", message);
+        let queries = self.program.queries().ok_or_else(none)?;
+        let missing = || Error::internal("query execution", "it has not begun");
+        queries.answer(self.state.as_ref().ok_or_else(missing)?, query)
+    }
+
     /// The tasks that may run.
     pub fn ready(&self) -> impl Iterator<Item = &TaskRequest> {
         self.tasks.ready()
@@ -144,6 +157,11 @@ impl ExecutionCore {
         self.tasks.running_task(task).is_some()
     }
 
+    /// Whether it waits for anything that the engine knows of: a task, or a timer.
+    pub fn waits(&self) -> bool {
+        !self.tasks.is_empty()
+    }
+
     /// When something of it is due next.
     pub fn next_due(&self) -> Option<Timestamp> {
         self.tasks.next_due()
@@ -160,7 +178,7 @@ impl ExecutionCore {
     /// The program's own.
     pub fn apply(&mut self, event: EngineEvent) -> Result<Vec<Change>> {
         let transition = match &event {
-            EngineEvent::Began(beginning) => self.program.begin(beginning.clone())?,
+            EngineEvent::Began(beginning) => caught(|| self.program.begin(beginning.clone()))?,
             EngineEvent::Program(program) => {
                 if !self.expects(program) {
                     return Ok(Vec::new());
@@ -198,7 +216,7 @@ impl ExecutionCore {
         }
         let missing = || Error::internal("step execution", "it has not begun");
         let state = self.state.take().ok_or_else(missing)?;
-        self.program.step(state, event)
+        caught(|| self.program.step(state, event))
     }
 
     fn expects(&self, event: &ProgramEvent) -> bool {
@@ -256,4 +274,10 @@ impl ExecutionCore {
     pub(super) fn continued(&mut self, successor: faas_core::ExecutionId) {
         self.head.ending = Some(crate::program::Ending::Continued(successor));
     }
+}
+
+/// A program that panics is a defect of its language, and must not end the engine.
+fn caught(step: impl FnOnce() -> Result<Transition>) -> Result<Transition> {
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(step));
+    caught.unwrap_or_else(|_| Err(Error::internal("step execution", "its program panicked")))
 }

@@ -1,13 +1,29 @@
 //! One call of a function, and what it means to a workflow.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use faas_core::{Clock, FunctionError, Invocation, Invoker, Payload};
+use faas_core::response::{Phase, StartKind};
+use faas_core::{Clock, Completed, FunctionError, Invocation, Invoker, Monotonic, Payload};
 use futures::FutureExt;
-use futures::future::{Either, select};
+use futures::future::{BoxFuture, Either, select};
 use serde_json::Value;
 
 use crate::program::{Data, TaskError};
+
+/// How far a task has come that was called.
+pub(super) enum Progress {
+    /// It is over.
+    Ended(Result<Data, TaskError>),
+    /// Somebody took it over, and gave this receipt; its end comes by this future, or by its token.
+    Submitted(Data, Option<BoxFuture<'static, Result<Data, TaskError>>>),
+}
+
+/// What a call answered, and how long it had to wait for an instance that was started for it.
+pub(super) struct Called {
+    pub(super) result: Result<Data, TaskError>,
+    pub(super) cold: Option<Duration>,
+}
 
 /// Calls, waits for the whole answer, and gives up at the invocation's deadline.
 pub(super) async fn call(
@@ -15,24 +31,54 @@ pub(super) async fn call(
     clock: Arc<dyn Clock>,
     invocation: Invocation,
     limit: usize,
-) -> Result<Data, TaskError> {
+) -> Called {
     let deadline = invocation.deadline;
     let answer = async {
         let response = invoker.invoke(invocation).await?;
         response.collect(limit).await
     };
-    let completed = match deadline {
-        None => answer.await,
-        Some(at) => match select(answer.boxed(), clock.sleep_until(at)).await {
-            Either::Left((answer, _)) => answer,
-            Either::Right(_) => {
-                let message = "the task took longer than its timeout";
-                return Err(TaskError::new(FunctionError::TIMEOUT, message));
-            }
+    match within(&*clock, deadline, answer.boxed()).await {
+        Ok(Ok(completed)) => {
+            let cold = cold(&completed);
+            let result = completed.into_result().map_err(TaskError::from);
+            let result = result.and_then(data);
+            Called { result, cold }
+        }
+        Ok(Err(error)) => Called {
+            result: Err(TaskError::from(&error)),
+            cold: None,
         },
+        Err(late) => Called {
+            result: Err(late),
+            cold: None,
+        },
+    }
+}
+
+fn cold(completed: &Completed) -> Option<Duration> {
+    let waited = completed.trailer.timeline[Phase::Queue];
+    (completed.start == StartKind::Cold).then_some(waited)
+}
+
+/// Waits for `work`, at most until `deadline`.
+pub(super) async fn within<T>(
+    clock: &dyn Clock,
+    deadline: Option<Monotonic>,
+    work: BoxFuture<'_, T>,
+) -> Result<T, TaskError> {
+    let Some(at) = deadline else {
+        return Ok(work.await);
     };
-    let completed = completed.map_err(|error| TaskError::from(&error))?;
-    data(completed.into_result()?)
+    match select(work, clock.sleep_until(at)).await {
+        Either::Left((done, _)) => Ok(done),
+        Either::Right(_) => Err(late()),
+    }
+}
+
+/// That a task took too long.
+pub(super) fn late() -> TaskError {
+    let message = "the task took longer than its timeout";
+    TaskError::new(FunctionError::TIMEOUT, message)
 }
 
 /// An answer as data: nothing is `null`, JSON is itself, other text is a string.

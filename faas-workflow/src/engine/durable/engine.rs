@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use faas_core::{Component, Description, Error, ErrorKind, ExecutionId, Result};
-use futures::FutureExt;
 
 use super::DurableEngine;
-use crate::engine::{StartExecution, WorkflowEngine};
+use crate::engine::{
+    ExecutionQueries, ExecutionRedrives, ExternalTasks, StartExecution, WorkflowEngine,
+};
 use crate::execution_store::{ExecutionFilter, ExecutionHead, ExecutionPage};
 use crate::history::{HistoryPage, HistoryQuery};
 use crate::program::{EventKind, Signal};
@@ -15,16 +16,7 @@ use crate::program::{EventKind, Signal};
 #[async_trait]
 impl WorkflowEngine for DurableEngine {
     async fn start(&self, request: StartExecution) -> Result<ExecutionHead> {
-        if let Some(head) = self.shared.same(&request).await? {
-            return Ok(head);
-        }
-        match self.shared.begin(&request).boxed().await {
-            Err(error) if error.kind() == ErrorKind::Conflict => {
-                // Somebody else took the name meanwhile.
-                self.shared.same(&request).await?.ok_or(error)
-            }
-            other => other,
-        }
+        self.shared.start(request, None).await
     }
 
     async fn signal(&self, execution: ExecutionId, signal: Signal) -> Result<()> {
@@ -68,5 +60,17 @@ impl WorkflowEngine for DurableEngine {
 
     fn describe(&self) -> Description {
         Description::new("DurableEngine").provides(Component::W2)
+    }
+
+    fn external_tasks(&self) -> Option<&dyn ExternalTasks> {
+        Some(self)
+    }
+
+    fn queries(&self) -> Option<&dyn ExecutionQueries> {
+        Some(self)
+    }
+
+    fn redrives(&self) -> Option<&dyn ExecutionRedrives> {
+        Some(self)
     }
 }

@@ -3,15 +3,17 @@
 mod appends;
 mod calls;
 mod requests;
+mod tokens;
+mod workers;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use faas_core::explain::{DecisionClass, DecisionLog, Reason};
+use faas_core::explain::{DecisionClass, DecisionLog, Reason, Subject};
 use faas_core::{
-    Clock, Error, ErrorKind, ExecutionId, FunctionError, IdSource, Invocation, InvocationId,
-    Invoker, Monotonic, Payload, PrewarmHint, Result,
+    Clock, Error, ErrorKind, ExecutionId, FunctionRef, IdSource, Invocation, InvocationId, Invoker,
+    Monotonic, Namespace, Payload, PrewarmHint, Result,
 };
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -19,19 +21,35 @@ use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{AbortHandle, JoinSet};
 
-use super::shared::{Shared, closed};
-use super::{EngineOptions, call};
-use crate::engine::core::{Due, EngineCore, ExecutionCore, Launch, Moment, Step};
+use super::EngineOptions;
+use super::call::{self, Progress};
+use super::child::Child;
+use super::shared::{Refusal, Shared, closed};
+use crate::engine::core::{Due, EngineCore, ExecutionCore, Launch, Moment, RunningTask, Step};
+use crate::engine::external::{PollTask, WorkerTask};
+use crate::engine::resource::{ResourceAnswer, ResourceCall, TaskResources};
 use crate::execution_store::{
-    EngineEvent, Epoch, ExecutionHead, StoredExecution, TransitionNumber, WorkflowExecutionStore,
+    EngineEvent, Epoch, ExecutionHead, ExecutionName, Parent, StoredExecution, TransitionNumber,
+    WorkflowExecutionStore,
 };
 use crate::program::{
-    Data, Ending, EventKind, Program, ProgramEvent, TaskError, TaskNumber, TaskRetry, TaskTarget,
+    Completion, Data, Ending, EventKind, Program, ProgramEvent, Query, ResourceName, TaskError,
+    TaskNumber, TaskRequest, TaskRetry, TaskTarget, TaskToken,
 };
+use crate::registry::Durability;
+use workers::Workers;
+
+pub(super) use workers::Offer;
 
 /// How many requests one turn takes at most.
 const DRAINED: usize = 1024;
-type Reply<T> = oneshot::Sender<Result<T>>;
+/// How many appends of one execution may be under way before it runs ahead no further.
+const AHEAD: usize = 1024;
+/// Why children are cancelled.
+const PARENT_ENDED: &str = "the execution whose task it was wants it no more";
+
+type Reply<T> = oneshot::Sender<Result<T, Refusal>>;
+type Work = (Progress, Option<Duration>);
 
 /// What the loop is asked.
 pub(super) enum Message {
@@ -56,16 +74,53 @@ pub(super) enum Message {
         abort: Option<TaskError>,
         reply: Option<Reply<()>>,
     },
+    Redrive {
+        stored: Box<StoredExecution>,
+        program: Arc<dyn Program>,
+        reply: Reply<ExecutionHead>,
+    },
+    Complete {
+        token: TaskToken,
+        result: Result<Data, TaskError>,
+        reply: Reply<()>,
+    },
+    Heartbeat {
+        token: TaskToken,
+        reply: Reply<()>,
+    },
+    Poll {
+        request: PollTask,
+        reply: Reply<Offer>,
+    },
+    Query {
+        execution: ExecutionId,
+        query: Query,
+        reply: Reply<Data>,
+    },
     Shutdown {
         deadline: Monotonic,
         reply: Reply<()>,
     },
 }
 
+impl Message {
+    /// A request of the engine's own, whose answer nobody waits for.
+    fn cancel(execution: ExecutionId, cause: &str) -> Self {
+        let cause = cause.to_owned();
+        Self::Event {
+            execution,
+            kind: EventKind::CancelRequested { cause, error: None },
+            reply: oneshot::channel().0,
+        }
+    }
+}
+
 /// Who learns that an append is stored.
 enum Waiting {
     Started(Reply<ExecutionHead>),
     Told(Reply<()>),
+    Asked(Reply<Data>, Data),
+    Taken(Reply<Offer>, Offer),
 }
 
 /// An append under way.
@@ -81,25 +136,49 @@ struct Flight {
 struct CallEnd {
     execution: ExecutionId,
     task: TaskNumber,
-    result: Result<Data, TaskError>,
+    progress: Progress,
+    cold: Option<Duration>,
+}
+
+/// The appends of one execution that are under way.
+#[derive(Default)]
+struct UnderWay {
+    count: usize,
+    /// Who waits for the last of them.
+    waiting: Vec<Waiting>,
 }
 
 type Reloaded = (ExecutionId, Result<Option<Message>>, Option<TaskError>);
+
+/// What the loop works with.
+pub(super) struct Tools {
+    pub(super) store: Arc<dyn WorkflowExecutionStore>,
+    pub(super) invoker: Arc<dyn Invoker>,
+    pub(super) resources: Option<Arc<dyn TaskResources>>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) ids: IdSource,
+    pub(super) decisions: DecisionLog,
+}
 
 pub(super) struct Live {
     core: EngineCore,
     shared: Weak<Shared>,
     store: Arc<dyn WorkflowExecutionStore>,
     invoker: Arc<dyn Invoker>,
+    resources: Option<Arc<dyn TaskResources>>,
     clock: Arc<dyn Clock>,
     ids: IdSource,
     decisions: DecisionLog,
     epoch: Epoch,
     options: EngineOptions,
+    workers: Workers,
+    undone: mpsc::UnboundedReceiver<workers::Offered>,
     calls: JoinSet<CallEnd>,
     aborts: HashMap<(ExecutionId, TaskNumber), AbortHandle>,
     flights: FuturesUnordered<BoxFuture<'static, (Flight, Result<()>)>>,
+    under_way: HashMap<ExecutionId, UnderWay>,
     reloads: FuturesUnordered<BoxFuture<'static, Reloaded>>,
+    chores: FuturesUnordered<BoxFuture<'static, Option<Message>>>,
     waiting: HashMap<ExecutionId, Vec<Waiting>>,
     waiters: HashMap<ExecutionId, Vec<Reply<ExecutionHead>>>,
     /// Executions whose last append is under way, or that are being loaded again.
@@ -113,26 +192,32 @@ pub(super) struct Live {
 
 impl Live {
     pub(super) fn new(
-        shared: &Arc<Shared>,
+        shared: Weak<Shared>,
         core: EngineCore,
-        invoker: Arc<dyn Invoker>,
-        decisions: DecisionLog,
+        tools: Tools,
+        epoch: Epoch,
         options: EngineOptions,
     ) -> Self {
+        let (workers, undone) = Workers::new();
         Self {
             core,
-            shared: Arc::downgrade(shared),
-            store: shared.executions.clone(),
-            invoker,
-            clock: shared.clock.clone(),
-            ids: shared.ids.clone(),
-            decisions,
-            epoch: shared.epoch,
+            shared,
+            store: tools.store,
+            invoker: tools.invoker,
+            resources: tools.resources,
+            clock: tools.clock,
+            ids: tools.ids,
+            decisions: tools.decisions,
+            epoch,
             options,
+            workers,
+            undone,
             calls: JoinSet::new(),
             aborts: HashMap::new(),
             flights: FuturesUnordered::new(),
+            under_way: HashMap::new(),
             reloads: FuturesUnordered::new(),
+            chores: FuturesUnordered::new(),
             waiting: HashMap::new(),
             waiters: HashMap::new(),
             away: HashSet::new(),
@@ -161,6 +246,12 @@ impl Live {
                 Some(reloaded) = self.reloads.next(), if !self.reloads.is_empty() => {
                     self.reloaded(reloaded);
                 }
+                Some(message) = self.chores.next(), if !self.chores.is_empty() => {
+                    if let Some(message) = message {
+                        self.message(message);
+                    }
+                }
+                Some(offered) = self.undone.recv() => self.take_back(offered),
                 () = wake => {}
             }
             self.drain(&mut inbox);
@@ -213,7 +304,7 @@ impl Live {
     fn apply(&mut self, id: ExecutionId, event: EngineEvent) {
         if let Err(error) = self.core.apply(id, event, self.clock.now()) {
             tracing::error!(execution = %id, %error, "an event could not be applied");
-            self.reload(id, None);
+            self.reload(id, Some(TaskError::from(&error)));
         }
     }
 
@@ -231,10 +322,9 @@ impl Live {
         match due {
             Due::Timer(timer) => self.event(id, EventKind::TimerFired { timer }),
             Due::Timeout(task) => {
-                let message = "the task took longer than its timeout";
-                let result = Err(TaskError::new(FunctionError::TIMEOUT, message));
+                let result = Err(call::late());
                 self.event(id, EventKind::TaskEnded { task, result });
-                self.abort(id, task);
+                self.stop_task(id, task);
             }
         }
     }
@@ -256,13 +346,14 @@ impl Live {
 
     fn is_closed(&self) -> bool {
         self.closing.as_ref().is_some_and(|(deadline, _)| {
-            let idle = self.calls.is_empty() && self.flights.is_empty();
+            // Who waits for others (a child, a job) is no reason to wait.
+            let idle = self.core.running() == 0 && self.flights.is_empty();
             idle || self.clock.now() >= *deadline
         })
     }
 
     async fn stop(mut self) {
-        let left = self.calls.len();
+        let left = self.core.running();
         self.calls.shutdown().await;
         while let Some((flight, result)) = self.flights.next().await {
             // Nothing is launched any more; who waits learns what came of it.
@@ -284,7 +375,11 @@ impl Live {
             )
         };
         for reply in self.closing.into_iter().flat_map(|(_, replies)| replies) {
-            let _ = reply.send(if left == 0 { Ok(()) } else { Err(late()) });
+            let _ = reply.send(if left == 0 {
+                Ok(())
+            } else {
+                Err(late().into())
+            });
         }
     }
 }

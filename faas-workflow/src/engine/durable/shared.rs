@@ -1,17 +1,19 @@
 //! What callers and the keeper do beside the loop.
 
-use std::collections::HashSet;
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use faas_core::{Clock, Error, ErrorKind, ExecutionId, IdSource, Result};
+use faas_core::{Clock, Error, ErrorKind, ExecutionId, IdSource, Namespace, Result};
+use futures::FutureExt;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::live::Message;
 use crate::engine::StartExecution;
 use crate::execution_store::{
-    Epoch, ExecutionHead, ExecutionStatus, InputDigest, WorkflowExecutionStore,
+    Epoch, ExecutionHead, ExecutionName, ExecutionStatus, InputDigest, Parent,
+    WorkflowExecutionStore,
 };
-use crate::program::{Data, DefinitionDigest, Ending, EventKind};
+use crate::program::{Data, DefinitionDigest, Ending, EventKind, Program, TaskNumber};
 use crate::registry::WorkflowRegistry;
 
 /// How many orphans are read at a time.
@@ -25,6 +27,25 @@ pub(super) struct Shared {
     pub(super) epoch: Epoch,
     pub(super) inbox: mpsc::Sender<Message>,
     pub(super) waiters: Semaphore,
+    pub(super) children: Mutex<Children>,
+}
+
+/// Executions that run as tasks, by the task.
+type Children = HashMap<(ExecutionId, TaskNumber), (Namespace, ExecutionName)>;
+
+/// Why the loop does not do what it is asked.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// The execution is not open here: the store tells what is with it.
+    NotHere,
+    /// It cannot be done.
+    Error(Error),
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self::Error(error)
+    }
 }
 
 pub(super) fn closed() -> Error {
@@ -33,14 +54,50 @@ pub(super) fn closed() -> Error {
 }
 
 impl Shared {
-    pub(super) async fn ask<T>(
+    /// Asks the loop about an execution that may be open here.
+    pub(super) async fn ask_about<T>(
         &self,
-        message: impl FnOnce(oneshot::Sender<Result<T>>) -> Message,
-    ) -> Result<T> {
+        message: impl FnOnce(oneshot::Sender<Result<T, Refusal>>) -> Message,
+    ) -> Result<T, Refusal> {
         let (reply, answer) = oneshot::channel();
         let sent = self.inbox.send(message(reply)).await;
         sent.map_err(|_| closed())?;
         answer.await.map_err(|_| closed())?
+    }
+
+    /// Asks the loop for something that does not depend on what is open.
+    pub(super) async fn ask<T>(
+        &self,
+        message: impl FnOnce(oneshot::Sender<Result<T, Refusal>>) -> Message,
+    ) -> Result<T> {
+        self.ask_about(message)
+            .await
+            .map_err(|refusal| match refusal {
+                Refusal::Error(error) => error,
+                Refusal::NotHere => Error::not_found("ask workflow engine", "it is not open here"),
+            })
+    }
+
+    pub(super) fn children(&self) -> MutexGuard<'_, Children> {
+        self.children.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts an execution, as a task if it has a parent.
+    pub(super) async fn start(
+        &self,
+        request: StartExecution,
+        parent: Option<Parent>,
+    ) -> Result<ExecutionHead> {
+        if let Some(head) = self.same(&request).await? {
+            return Ok(head);
+        }
+        match self.begin(&request, parent).boxed().await {
+            Err(error) if error.kind() == ErrorKind::Conflict => {
+                // Somebody else took the name meanwhile.
+                self.same(&request).await?.ok_or(error)
+            }
+            other => other,
+        }
     }
 
     /// Takes over every open execution that no live engine has; answers how many.
@@ -71,12 +128,7 @@ impl Shared {
 
     async fn adopt(&self, id: ExecutionId) -> Result<()> {
         let stored = self.executions.load(id).await?;
-        let program = self
-            .registry
-            .get(&stored.head.workflow)
-            .await?
-            .program
-            .clone();
+        let program = self.program(&stored.head).await?;
         self.ask(|reply| Message::Adopt {
             stored: Box::new(stored),
             program,
@@ -86,8 +138,14 @@ impl Shared {
         .await
     }
 
+    /// The program that an execution is pinned to.
+    pub(super) async fn program(&self, head: &ExecutionHead) -> Result<Arc<dyn Program>> {
+        let compiled = self.registry.get(&head.workflow).await?;
+        Ok(compiled.program.clone())
+    }
+
     /// The execution that had the name first, if this is the same start again.
-    pub(super) async fn same(&self, request: &StartExecution) -> Result<Option<ExecutionHead>> {
+    async fn same(&self, request: &StartExecution) -> Result<Option<ExecutionHead>> {
         let namespace = &request.workflow.namespace;
         let Some(id) = self.executions.find(namespace, &request.name).await? else {
             return Ok(None);
@@ -104,7 +162,11 @@ impl Shared {
         Err(Error::already_exists("start execution", message))
     }
 
-    pub(super) async fn begin(&self, request: &StartExecution) -> Result<ExecutionHead> {
+    async fn begin(
+        &self,
+        request: &StartExecution,
+        parent: Option<Parent>,
+    ) -> Result<ExecutionHead> {
         let compiled = self.registry.get(&request.workflow).await?;
         let workflow = request.workflow.at(compiled.info.version);
         let id = self.ids.next();
@@ -114,6 +176,7 @@ impl Shared {
         head.digest = compiled.program.digest();
         head.input = digest(&request.input);
         head.settings = compiled.info.settings;
+        head.parent = parent;
         self.ask(|reply| Message::Start {
             head: Box::new(head),
             program: compiled.program.clone(),
@@ -137,12 +200,10 @@ impl Shared {
 
     async fn ended_here(&self, execution: ExecutionId) -> Result<ExecutionHead> {
         let ask = |reply| Message::Wait { execution, reply };
-        match self.ask(ask).await {
-            // It has ended, another engine has it, or nobody knows it: the store tells.
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                self.executions.ended(execution).await
-            }
-            other => other,
+        match self.ask_about(ask).await {
+            Ok(head) => Ok(head),
+            Err(Refusal::NotHere) => self.executions.ended(execution).await,
+            Err(Refusal::Error(error)) => Err(error),
         }
     }
 
@@ -152,9 +213,10 @@ impl Shared {
             kind,
             reply,
         };
-        match self.ask(tell).await {
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            other => return other,
+        match self.ask_about(tell).await {
+            Ok(()) => return Ok(()),
+            Err(Refusal::Error(error)) => return Err(error),
+            Err(Refusal::NotHere) => {}
         }
         let head = self.executions.head(execution).await?;
         let message = match head.status() {

@@ -6,7 +6,7 @@ use faas_core::TaskId;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::program::{TaskNumber, TaskRequest, TimerNumber};
+use crate::program::{Completion, TaskNumber, TaskRequest, TimerNumber};
 
 /// Something of an execution that is due at some time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -152,6 +152,11 @@ impl Tasks {
             .collect()
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        let saved = &self.saved;
+        saved.ready.is_empty() && saved.running.is_empty() && saved.timers.is_empty()
+    }
+
     pub(super) fn next_due(&self) -> Option<Timestamp> {
         self.due.first().map(|(at, _)| *at)
     }
@@ -163,6 +168,7 @@ impl Tasks {
 }
 
 fn timeout(task: &RunningTask) -> Option<Timestamp> {
-    let timeout = task.request.timeout.filter(|_| task.request.is_passive())?;
+    let own = task.request.completion() == Completion::Response;
+    let timeout = task.request.timeout.filter(|_| !own)?;
     Some(task.started.checked_add(timeout).unwrap_or(Timestamp::MAX))
 }

@@ -6,7 +6,7 @@ use super::*;
 const REST: Duration = Duration::from_millis(100);
 
 impl Live {
-    pub(super) fn fly(&mut self, step: Step) {
+    pub(super) fn fly(&mut self, mut step: Step) {
         let head = step.append.head.clone();
         let id = head.id;
         if head.status().is_ended() {
@@ -15,6 +15,13 @@ impl Live {
         let successor = step.append.successor.as_ref().map(|next| next.head.id);
         if let Some(next) = successor {
             self.opened(next);
+        }
+        let under_way = self.under_way.entry(id).or_default();
+        under_way.count += 1;
+        let first = head.transition == TransitionNumber(1);
+        let pipelined = head.settings.durability == Durability::Pipelined && !first;
+        if pipelined && under_way.count <= AHEAD {
+            self.run_ahead(id, &mut step);
         }
         let flight = Flight {
             successor,
@@ -29,24 +36,77 @@ impl Live {
             .push(stored.map(|result| (flight, result)).boxed());
     }
 
+    /// Calls functions before the append is stored; what is seen outside still waits for it.
+    fn run_ahead(&mut self, id: ExecutionId, step: &mut Step) {
+        for task in step.cancels.drain(..) {
+            self.stop_task(id, task);
+        }
+        let inside = |launch: &mut Launch| {
+            let function = matches!(launch.request.target, TaskTarget::Function(_));
+            launch.execution == id && function && launch.request.token.is_none()
+        };
+        for launch in step.launches.extract_if(.., inside).collect::<Vec<_>>() {
+            self.launch(launch);
+        }
+    }
+
     pub(super) fn landed(&mut self, flight: Flight, result: Result<()>) {
+        let current = self.generations.get(&flight.head.id) == Some(&flight.generation);
+        let mut waiting = flight.waiting;
+        if current {
+            waiting.extend(self.no_more_under_way(flight.head.id));
+        }
+        let flight = Flight {
+            waiting: Vec::new(),
+            ..flight
+        };
         if let Err(error) = result {
-            return self.crashed(flight, error);
+            self.disappoint(waiting, &error);
+            return self.crashed(flight, current, error);
         }
         let id = flight.head.id;
         for task in flight.cancels {
-            self.abort(id, task);
+            self.stop_task(id, task);
         }
-        for waiting in flight.waiting {
+        for waiting in waiting {
             match waiting {
                 Waiting::Started(reply) => drop(reply.send(Ok(flight.head.clone()))),
                 Waiting::Told(reply) => drop(reply.send(Ok(()))),
+                Waiting::Asked(reply, answer) => drop(reply.send(Ok(answer))),
+                Waiting::Taken(reply, offer) => drop(reply.send(Ok(offer))),
             }
         }
         for launch in flight.launches {
             self.launch(launch);
         }
         self.ended(&flight.head);
+    }
+
+    /// One append less is under way; answers who waited for the last.
+    fn no_more_under_way(&mut self, id: ExecutionId) -> Vec<Waiting> {
+        let Some(appends) = self.under_way.get_mut(&id) else {
+            return Vec::new();
+        };
+        appends.count -= 1;
+        if appends.count > 0 {
+            return Vec::new();
+        }
+        let last = self.under_way.remove(&id);
+        last.map(|last| last.waiting).unwrap_or_default()
+    }
+
+    fn disappoint(&mut self, waiting: Vec<Waiting>, error: &Error) {
+        for waiting in waiting {
+            match waiting {
+                Waiting::Started(reply) => drop(reply.send(Err(error.clone().into()))),
+                Waiting::Told(reply) => drop(reply.send(Err(error.clone().into()))),
+                Waiting::Asked(reply, _) => drop(reply.send(Err(error.clone().into()))),
+                Waiting::Taken(reply, offer) => {
+                    self.not_handed(offer);
+                    let _ = reply.send(Err(error.clone().into()));
+                }
+            }
+        }
     }
 
     pub(super) fn ended(&mut self, head: &ExecutionHead) {
@@ -68,20 +128,14 @@ impl Live {
     }
 
     /// An append failed: what is in memory is not what is stored.
-    pub(super) fn crashed(&mut self, flight: Flight, error: Error) {
+    fn crashed(&mut self, flight: Flight, current: bool, error: Error) {
         let id = flight.head.id;
         tracing::warn!(execution = %id, %error, "an append failed");
-        for waiting in flight.waiting {
-            match waiting {
-                Waiting::Started(reply) => drop(reply.send(Err(error.clone()))),
-                Waiting::Told(reply) => drop(reply.send(Err(error.clone()))),
-            }
-        }
         if error.kind() == ErrorKind::PermissionDenied {
             self.lost = true;
             return;
         }
-        if self.generations.get(&id) != Some(&flight.generation) {
+        if !current {
             return; // It has been loaded again since.
         }
         let first = flight.head.transition == TransitionNumber(1);
@@ -98,10 +152,24 @@ impl Live {
         self.reload(id, abort);
     }
 
+    /// Forgets what is in memory of it: what runs for it runs again when it is loaded again.
     pub(super) fn forget(&mut self, id: ExecutionId) {
         self.generations.remove(&id);
         for task in self.core.remove(id) {
             self.abort(id, task);
+        }
+        let under_way = self.under_way.remove(&id).map(|appends| appends.waiting);
+        let waiting = self.waiting.remove(&id).into_iter().flatten();
+        let waiting = waiting.chain(under_way.into_iter().flatten()).collect();
+        let error = Error::unavailable("ask workflow engine", "the execution is loaded again");
+        self.disappoint(waiting, &error.with_retry(faas_core::Retry::Ambiguous));
+    }
+
+    /// Another engine has it, or it is gone: the store will tell who waits.
+    fn not_ours(&mut self, id: ExecutionId) {
+        self.away.remove(&id);
+        for waiter in self.waiters.remove(&id).into_iter().flatten() {
+            let _ = waiter.send(Err(Refusal::NotHere));
         }
     }
 
@@ -123,14 +191,8 @@ impl Live {
     pub(super) fn reloaded(&mut self, (id, result, abort): Reloaded) {
         match result {
             Ok(Some(message)) => self.message(message),
-            Ok(None) => {
-                self.away.remove(&id);
-                self.waiters.remove(&id);
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                self.away.remove(&id);
-                self.waiters.remove(&id);
-            }
+            Ok(None) => self.not_ours(id),
+            Err(error) if error.kind() == ErrorKind::NotFound => self.not_ours(id),
             Err(error) => {
                 tracing::warn!(execution = %id, %error, "an execution was not loaded again");
                 self.reload(id, abort);
@@ -152,12 +214,7 @@ async fn load(
     if theirs && !stored.head.status().is_ended() {
         return Ok(None);
     }
-    let program = shared
-        .registry
-        .get(&stored.head.workflow)
-        .await?
-        .program
-        .clone();
+    let program = shared.program(&stored.head).await?;
     Ok(Some(Message::Adopt {
         stored: Box::new(stored),
         program,

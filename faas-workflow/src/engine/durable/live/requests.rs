@@ -11,7 +11,7 @@ impl Live {
                 replies.push(reply);
             }
             Message::Start { reply, .. } if self.closing.is_some() => {
-                let _ = reply.send(Err(closed()));
+                let _ = reply.send(Err(closed().into()));
             }
             Message::Start {
                 head,
@@ -30,9 +30,26 @@ impl Live {
                     waiters.retain(|waiter| !waiter.is_closed());
                     waiters.push(reply);
                 } else {
-                    let _ = reply.send(Err(Error::not_found("wait", "it is not open here")));
+                    let _ = reply.send(Err(Refusal::NotHere));
                 }
             }
+            Message::Redrive {
+                stored,
+                program,
+                reply,
+            } => self.redrive(*stored, program, reply),
+            Message::Complete {
+                token,
+                result,
+                reply,
+            } => self.complete(&token, result, reply),
+            Message::Heartbeat { token, reply } => self.heartbeat(&token, reply),
+            Message::Poll { request, reply } => self.poll(request, reply),
+            Message::Query {
+                execution,
+                query,
+                reply,
+            } => self.query(execution, &query, reply),
             Message::Adopt {
                 stored,
                 program,
@@ -52,7 +69,16 @@ impl Live {
         if self.core.len() >= self.options.executions {
             let message = format!("{} executions are open", self.core.len());
             let full = Error::exhausted("start execution", message);
-            let _ = reply.send(Err(full.with_retry_after(Duration::from_secs(1))));
+            let full = full.with_retry_after(Duration::from_secs(1));
+            let _ = reply.send(Err(full.into()));
+            return;
+        }
+        let orphan = head.parent.is_some_and(|parent| {
+            let core = self.core.execution(parent.execution);
+            !core.is_some_and(|core| core.is_running(parent.task))
+        });
+        if orphan {
+            let _ = reply.send(Err(Error::cancelled("start execution", PARENT_ENDED).into()));
             return;
         }
         let id = head.id;
@@ -64,7 +90,7 @@ impl Live {
                     .or_default()
                     .push(Waiting::Started(reply));
             }
-            Err(error) => drop(reply.send(Err(error))),
+            Err(error) => drop(reply.send(Err(error.into()))),
         }
     }
 
@@ -97,14 +123,70 @@ impl Live {
                 if let Some(error) = abort {
                     self.event(id, EventKind::Aborted(error));
                 }
+                self.hand_out_again(id);
+                self.look_for_parent(id);
                 let waiting = reply.map(Waiting::Told);
                 self.waiting.entry(id).or_default().extend(waiting);
             }
             Err(error) => {
                 tracing::error!(execution = %id, %error, "an execution cannot go on");
-                reply.map(|reply| reply.send(Err(error)));
+                reply.map(|reply| reply.send(Err(error.into())));
             }
         }
+    }
+
+    /// Cancels an execution whose parent ended while nobody could tell it.
+    fn look_for_parent(&mut self, id: ExecutionId) {
+        let head = self.core.execution(id).map(|core| core.head());
+        let Some(parent) = head.and_then(|head| head.parent) else {
+            return;
+        };
+        let executions = self.store.clone();
+        let look = async move {
+            match executions.head(parent.execution).await {
+                Ok(head) if !head.status().is_ended() => None,
+                Ok(_) => Some(Message::cancel(id, PARENT_ENDED)),
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    Some(Message::cancel(id, PARENT_ENDED))
+                }
+                Err(error) => {
+                    tracing::warn!(execution = %id, %error, "its parent was not looked for");
+                    None
+                }
+            }
+        };
+        self.chores.push(look.boxed());
+    }
+
+    fn redrive(
+        &mut self,
+        stored: StoredExecution,
+        program: Arc<dyn Program>,
+        reply: Reply<ExecutionHead>,
+    ) {
+        let id = stored.head.id;
+        if self.core.execution(id).is_some() || self.away.contains(&id) {
+            let error = Error::conflict("redrive execution", "it has just changed");
+            let _ = reply.send(Err(error.into()));
+            return;
+        }
+        let core = match ExecutionCore::restore(stored, program) {
+            Ok(core) => core,
+            Err(error) => return drop(reply.send(Err(error.into()))),
+        };
+        self.core.insert(core, self.clock.now());
+        self.opened(id);
+        self.event(id, EventKind::Redriven);
+        let open = self.core.execution(id);
+        if open.is_some_and(|core| core.head().ending.is_none() && core.waits()) {
+            let waiting = self.waiting.entry(id).or_default();
+            return waiting.push(Waiting::Started(reply));
+        }
+        // Nothing of it was stored, so nothing has happened.
+        self.forget(id);
+        let message = "its program cannot go on from where it stopped";
+        let error = Error::unsupported("redrive execution", message);
+        let _ = reply.send(Err(error.into()));
     }
 
     pub(super) fn told(&mut self, id: ExecutionId, kind: EventKind, reply: Reply<()>) {
@@ -113,8 +195,8 @@ impl Live {
         let ended = open.is_some_and(|core| core.head().ending.is_some());
         if open.is_none() || ended {
             let missing = match ended || self.away.contains(&id) {
-                true => Error::conflict("signal execution", "it has just ended"),
-                false => Error::not_found("signal execution", "it is not open here"),
+                true => Error::conflict("signal execution", "it has just ended").into(),
+                false => Refusal::NotHere,
             };
             let _ = reply.send(Err(missing));
             return;
