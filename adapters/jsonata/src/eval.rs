@@ -1,0 +1,364 @@
+//! Plans to values.
+//!
+//! A value is evaluated for a *context*, the input of the node, in an *environment*, the place of
+//! the names that are bound around it.
+
+mod call;
+mod filter;
+mod frame;
+mod group;
+mod operator;
+mod path;
+mod sequence;
+mod sort;
+mod transform;
+mod tuple;
+
+use std::rc::Rc;
+
+use serde_json::Value as Json;
+use typed_arena::Arena;
+
+use crate::budget::Budget;
+use crate::context::{Bound, Context};
+use crate::error::{Error, Result};
+use crate::explain::Trace;
+use crate::picture::date::Parser;
+use crate::plan::{Global, Kind, Node, Plan};
+use crate::random::Random;
+use crate::stack::with_stack;
+use crate::value::{
+    Closure, Flags, Function, Object, PartialCall, Str, TransformClosure, Value, compare,
+};
+
+pub(crate) use call::{Call, like};
+pub(crate) use frame::{Env, FrameId};
+
+use call::TailCall;
+use frame::Frame;
+
+/// One evaluation.
+pub(crate) struct Evaluator<'a> {
+    pub(crate) budget: Budget,
+    pub(crate) now: i64,
+    pub(crate) random: Random,
+    /// What each step gave, where that is asked for.
+    pub(crate) trace: Option<Trace>,
+    /// The plans of texts that are evaluated on the way.
+    plans: &'a Arena<Plan>,
+    input: Value<'a>,
+    bindings: &'a [(Box<str>, Bound<'a>)],
+    names: Vec<Global>,
+    globals: Vec<Value<'a>>,
+    depth: usize,
+    stack: Vec<Option<Value<'a>>>,
+    frames: Vec<Frame<'a>>,
+    /// Frames below this one are remembered by functions.
+    pinned: usize,
+    /// The call that a function ended with.
+    pending: Option<TailCall<'a>>,
+    /// The pictures of times that were used last.
+    date_parsers: Vec<(Box<str>, Rc<Parser>)>,
+}
+
+/// How many pictures of times are remembered.
+const DATE_PARSERS: usize = 8;
+
+/// Evaluates `plan`; the trace is what it did, if `traced`.
+pub(crate) fn evaluate(
+    plan: &Plan,
+    input: Option<&Json>,
+    context: &Context<'_>,
+    traced: Option<&str>,
+) -> (Result<Option<Json>>, Option<Trace>) {
+    let plans = Arena::new();
+    let mut evaluator = Evaluator {
+        budget: Budget::new(*context.limits()),
+        now: context.millis(),
+        random: Random::new(context.seed()),
+        trace: traced.map(Trace::new),
+        plans: &plans,
+        input: input.map_or(Value::Undefined, Value::from),
+        bindings: context.bindings(),
+        names: Vec::new(),
+        globals: Vec::new(),
+        depth: 0,
+        stack: Vec::new(),
+        frames: Vec::new(),
+        pinned: 0,
+        pending: None,
+        date_parsers: Vec::new(),
+    };
+    let result = evaluator.run(plan).and_then(|value| value.to_json(&mut evaluator.budget));
+    (result, evaluator.trace)
+}
+
+impl<'a> Evaluator<'a> {
+    fn run(&mut self, plan: &'a Plan) -> Result<Value<'a>> {
+        self.bind_globals(&plan.globals)?;
+        let mut input = self.input.clone();
+        if input.as_array().is_some() {
+            let items = vec![input];
+            let Value::Array(array, flags) = Value::sequence(items)? else {
+                return Ok(Value::Undefined);
+            };
+            input = Value::Array(array, flags.and(Flags::OUTER));
+        }
+        self.stack.resize(plan.stack, None);
+        let env = self.enter(&plan.scope, Env::default());
+        let value = self.eval(&plan.root, &input, env)?;
+        Ok(value.unwrapped())
+    }
+
+    /// Gives the globals beyond those that are known their values.
+    fn bind_globals(&mut self, globals: &[Global]) -> Result<()> {
+        for global in &globals[self.globals.len().min(globals.len())..] {
+            let bound = self.bindings.iter().rev().find(|(name, _)| *name == global.name);
+            self.globals.push(match (bound, global.native) {
+                (Some((_, Bound::Json(json))), _) => Value::from(*json),
+                (Some((_, Bound::Fields(fields))), _) => {
+                    let mut object = Object::with_capacity(fields.len());
+                    for (key, json) in fields {
+                        object.insert(Str::Text(key), Value::from(*json))?;
+                    }
+                    Value::Object(Rc::new(object))
+                }
+                (None, Some(native)) => Value::Native(native),
+                (None, None) if &*global.name == "$" => self.input.clone(),
+                (None, None) => Value::Undefined,
+            });
+            self.names.push(global.clone());
+        }
+        Ok(())
+    }
+
+    /// The value of `node` for `input`.
+    pub(crate) fn eval(
+        &mut self,
+        node: &'a Node,
+        input: &Value<'a>,
+        env: Env,
+    ) -> Result<Value<'a>> {
+        self.budget.charge(1)?;
+        if node.extras.is_none() {
+            match &node.kind {
+                Kind::Null => return Ok(Value::Null),
+                Kind::Bool(value) => return Ok(Value::Bool(*value)),
+                Kind::Number(number) => return Ok(Value::Number(*number)),
+                Kind::Text(text) => return Ok(Value::Text(text)),
+                Kind::Variable(variable) if !node.keep_array && self.trace.is_none() => {
+                    let value = self.variable(variable, env);
+                    if !value.is_sequence() {
+                        return Ok(value);
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.depth += 1;
+        if self.depth > self.budget.limits().depth {
+            return Err(node.error("D1011").with("value", self.budget.limits().depth));
+        }
+        let entered = self.trace.as_mut().map(|trace| trace.enter(node));
+        let value = with_stack(|| self.whole(node, input, env));
+        if let Some(trace) = &mut self.trace {
+            trace.leave(node, entered.flatten(), input, &value);
+        }
+        self.depth -= 1;
+        value
+    }
+
+    /// The value with what follows the node: predicates, a group, what a sequence stands for.
+    fn whole(&mut self, node: &'a Node, input: &Value<'a>, env: Env) -> Result<Value<'a>> {
+        let mut value = self.bare(node, input, env)?;
+        if let Some(extras) = &node.extras {
+            if let (Value::Tuples(stream), Some(bindings)) = (&value, &extras.bindings) {
+                return self.whole_tuples(extras, bindings, stream, env);
+            }
+            for predicate in &extras.predicates {
+                value = self.filter(predicate, value, env)?;
+            }
+            if let Some(group) = &extras.group
+                && !matches!(node.kind, Kind::Path(_))
+            {
+                value = self.group(group, value, env)?;
+            }
+        }
+        let Value::Array(array, flags) = &value else { return Ok(value) };
+        if !flags.has(Flags::SEQUENCE) {
+            return Ok(value);
+        }
+        let keep = node.keep_array || flags.has(Flags::KEEP);
+        match array.items.as_slice() {
+            [] => Ok(Value::Undefined),
+            [item] if !keep => Ok(item.clone()),
+            _ if node.keep_array => Ok(Value::Array(Rc::clone(array), flags.and(Flags::KEEP))),
+            _ => Ok(value),
+        }
+    }
+
+    fn bare(&mut self, node: &'a Node, input: &Value<'a>, env: Env) -> Result<Value<'a>> {
+        match &node.kind {
+            Kind::Null => Ok(Value::Null),
+            Kind::Bool(value) => Ok(Value::Bool(*value)),
+            Kind::Number(number) => Ok(Value::Number(*number)),
+            Kind::Text(text) => Ok(Value::Text(text)),
+            Kind::Regex(matcher) => Ok(Value::Function(Rc::new(Function::Regex(matcher)))),
+            Kind::Name(name) => self.lookup(input, name),
+            Kind::Wildcard => self.wildcard(input),
+            Kind::Descendants => self.descendants(input),
+            Kind::Parent { variable, .. } | Kind::Variable(variable) => {
+                Ok(self.variable(variable, env))
+            }
+            Kind::Context => Ok(input.unwrapped()),
+            Kind::Path(path) => self.path(node, path, input, env),
+            Kind::Negate(operand) => self.negate(node, operand, input, env),
+            Kind::Array(items) => self.array(node, items, input, env),
+            Kind::Object(group) => self.group(group, input.clone(), env),
+            Kind::Binary(operator, pair) => self.binary(node, *operator, pair, input, env),
+            Kind::Condition(condition) => {
+                let test = self.eval(&condition.condition, input, env)?;
+                if self.truth(&test)? {
+                    self.eval(&condition.then, input, env)
+                } else if let Some(otherwise) = &condition.otherwise {
+                    self.eval(otherwise, input, env)
+                } else {
+                    Ok(Value::Undefined)
+                }
+            }
+            Kind::Elvis(pair) => {
+                let value = self.eval(&pair.0, input, env)?;
+                if self.truth(&value)? { Ok(value) } else { self.eval(&pair.1, input, env) }
+            }
+            Kind::Coalesce(pair) => {
+                let value = self.eval(&pair.0, input, env)?;
+                if value.is_undefined() { self.eval(&pair.1, input, env) } else { Ok(value) }
+            }
+            Kind::Block(block) => {
+                let inner = self.enter(&block.scope, env);
+                let mut value = Value::Undefined;
+                for part in &block.parts {
+                    value = self.eval(part, input, inner)?;
+                }
+                self.exit(&block.scope, inner);
+                Ok(value)
+            }
+            Kind::Bind(bind) => {
+                let value = self.eval(&bind.1, input, env)?;
+                self.assign(&bind.0, value.clone(), env);
+                Ok(value)
+            }
+            Kind::Call(call) => self.call(node, call, input, env, None),
+            Kind::Partial(partial) => self.partial(node, partial, input, env),
+            Kind::Apply(pair) => self.pipe(node, pair, input, env),
+            Kind::Lambda(lambda) => {
+                self.pin(env);
+                let closure = Closure { lambda, frame: env.frame, input: input.clone() };
+                self.function(Function::Lambda(closure))
+            }
+            Kind::Sort(terms) => self.sort(node, terms, input.clone(), env),
+            Kind::Transform(transform) => {
+                self.pin(env);
+                let position = node.position();
+                let closure = TransformClosure { transform, frame: env.frame, position };
+                self.function(Function::Transform(closure))
+            }
+        }
+    }
+
+    /// An array constructor: what its items give, one after the other.
+    fn array(
+        &mut self,
+        node: &'a Node,
+        items: &'a [Node],
+        input: &Value<'a>,
+        env: Env,
+    ) -> Result<Value<'a>> {
+        let mut made = Vec::with_capacity(items.len());
+        for item in items {
+            let value = self.eval(item, input, env)?;
+            match value.as_array() {
+                Some(elements) if !matches!(item.kind, Kind::Array(_)) => {
+                    self.budget.extend(made.len(), elements.len())?;
+                    made.extend(elements.iter());
+                }
+                _ if value.is_undefined() => {}
+                _ => made.push(value),
+            }
+        }
+        let Value::Array(array, flags) = Value::array(made)? else { return Ok(Value::Undefined) };
+        let constructed = if node.constructed { Flags::CONSTRUCTED } else { Flags::NONE };
+        Ok(Value::Array(array, flags.and(constructed)))
+    }
+
+    /// What reads times by a picture, remembered for the next time.
+    pub(crate) fn date_parser(&mut self, picture: &str) -> Result<Rc<Parser>> {
+        if let Some((_, parser)) = self.date_parsers.iter().find(|(known, _)| **known == *picture) {
+            return Ok(Rc::clone(parser));
+        }
+        self.budget.text(picture.len() * 16)?;
+        let parser = Rc::new(Parser::new(picture)?);
+        if self.date_parsers.len() == DATE_PARSERS {
+            self.date_parsers.remove(0);
+        }
+        self.date_parsers.push((picture.into(), Rc::clone(&parser)));
+        Ok(parser)
+    }
+
+    pub(crate) fn truth(&mut self, value: &Value<'a>) -> Result<bool> {
+        compare::truth(value, &mut self.budget)
+    }
+
+    /// A function as a value, if what it holds is not nested too deeply.
+    pub(crate) fn function(&self, function: Function<'a>) -> Result<Value<'a>> {
+        crate::value::deeper(function.depth())?;
+        Ok(Value::Function(Rc::new(function)))
+    }
+
+    /// Evaluates a text in the environment of a call.
+    pub(crate) fn eval_text(
+        &mut self,
+        source: &str,
+        input: &Value<'a>,
+        env: Env,
+    ) -> Result<Value<'a>> {
+        self.budget.text(source.len() * 16)?;
+        let frames = self.frame_names(env);
+        let plan = Plan::within(source, &frames, self.names.clone())
+            .map_err(|error| Error::new("D3120").with("value", error.message()))?;
+        let plans: &'a Arena<Plan> = self.plans;
+        let plan: &'a Plan = plans.alloc(plan);
+        self.bind_globals(&plan.globals)?;
+        let base = self.stack.len();
+        self.stack.resize(base + plan.stack, None);
+        let inner = self.enter(&plan.scope, Env { base, frame: env.frame });
+        let value = self.eval(&plan.root, input, inner);
+        self.exit(&plan.scope, inner);
+        self.stack.truncate(base);
+        value.map_err(|error| Error::new("D3121").with("value", error.message()))
+    }
+
+    fn partial(
+        &mut self,
+        node: &'a Node,
+        partial: &'a crate::plan::Partial,
+        input: &Value<'a>,
+        env: Env,
+    ) -> Result<Value<'a>> {
+        let mut arguments = Vec::with_capacity(partial.arguments.len());
+        for argument in &partial.arguments {
+            arguments.push(match argument {
+                Some(argument) => Some(self.eval(argument, input, env)?),
+                None => None,
+            });
+        }
+        let function = self.eval(&partial.procedure, input, env)?;
+        if !function.is_function()
+            && let Some(error) =
+                self.no_function(node, &partial.procedure, partial.meant.as_ref(), env)
+        {
+            return Err(error);
+        }
+        self.function(Function::Partial(PartialCall { function, arguments }))
+    }
+}
