@@ -39,7 +39,10 @@ pub(crate) enum ExprKind {
     Bool(bool),
     Number(f64),
     Text(String),
-    Regex { pattern: String, flags: String },
+    Regex {
+        pattern: String,
+        flags: String,
+    },
     Name(String),
     Variable(String),
     Wildcard,
@@ -136,11 +139,16 @@ impl Operator {
     ];
 
     pub(crate) fn of(text: &str) -> Option<(Self, u8)> {
-        let found = Self::TABLE.iter().find(|(_, name, power)| *name == text && *power > 0);
+        let found = Self::TABLE
+            .iter()
+            .find(|(_, name, power)| *name == text && *power > 0);
         found.map(|(operator, _, power)| (*operator, *power))
     }
 
     pub(crate) fn text(self) -> &'static str {
-        Self::TABLE.iter().find(|(operator, _, _)| *operator == self).map_or("", |(_, text, _)| text)
+        Self::TABLE
+            .iter()
+            .find(|(operator, _, _)| *operator == self)
+            .map_or("", |(_, text, _)| text)
     }
 }

@@ -14,12 +14,19 @@ pub(crate) struct Budget {
 
 impl Budget {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self { limits, used: 0, result: 0 }
+        Self {
+            limits,
+            used: 0,
+            result: 0,
+        }
     }
 
     /// So many steps, and otherwise what is usual.
     pub(crate) fn of(steps: u64) -> Self {
-        Self::new(Limits { steps, ..Limits::default() })
+        Self::new(Limits {
+            steps,
+            ..Limits::default()
+        })
     }
 
     pub(crate) fn limits(&self) -> &Limits {

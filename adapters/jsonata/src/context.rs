@@ -10,12 +10,12 @@ use crate::limits::Limits;
 /// The same expression with the same input and context always gives the same result.
 ///
 /// ```
-/// use std::time::SystemTime;
+/// use std::time::{Duration, UNIX_EPOCH};
 /// use faas_jsonata::{Context, Expression};
 /// use serde_json::json;
 ///
 /// let rate = json!(1.5);
-/// let context = Context::new(SystemTime::now(), 42).bind("rate", &rate);
+/// let context = Context::new(UNIX_EPOCH + Duration::from_secs(1), 42).bind("rate", &rate);
 /// let expression: Expression = "price * $rate".parse()?;
 /// assert_eq!(expression.evaluate(&json!({"price": 10}), &context)?, Some(json!(15)));
 /// # Ok::<(), faas_jsonata::Error>(())
@@ -46,7 +46,11 @@ impl<'a> Context<'a> {
                 i64::try_from(before.duration().as_millis()).map_or(i64::MIN, |millis| -millis)
             }
         };
-        Self { millis, seed, ..Self::default() }
+        Self {
+            millis,
+            seed,
+            ..Self::default()
+        }
     }
 
     /// Binds the variable `$name`; one of this name that is bound already is hidden.
@@ -64,7 +68,8 @@ impl<'a> Context<'a> {
         name: &str,
         fields: impl IntoIterator<Item = (&'a str, &'a Json)>,
     ) -> Self {
-        self.bindings.push((name.into(), Bound::Fields(fields.into_iter().collect())));
+        self.bindings
+            .push((name.into(), Bound::Fields(fields.into_iter().collect())));
         self
     }
 

@@ -37,7 +37,12 @@ struct Inner {
 
 impl Error {
     pub(crate) fn new(code: &'static str) -> Self {
-        Self(Box::new(Inner { code, position: None, token: None, inserts: Vec::new() }))
+        Self(Box::new(Inner {
+            code,
+            position: None,
+            token: None,
+            inserts: Vec::new(),
+        }))
     }
 
     pub(crate) fn at(mut self, position: usize) -> Self {
@@ -98,7 +103,11 @@ impl Error {
     /// A further value that the error names: `value`, `value2`, `index`, `type`, `functionName`, …
     #[must_use]
     pub fn detail(&self, name: &str) -> Option<&Json> {
-        self.0.inserts.iter().find(|(key, _)| *key == name).map(|(_, value)| value)
+        self.0
+            .inserts
+            .iter()
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| value)
     }
 
     /// The text of the error, as the reference implementation words it.
@@ -142,7 +151,10 @@ mod tests {
 
     #[test]
     fn a_message_of_the_user_is_bare() {
-        assert_eq!(Error::new("D3137").with("message", "no stock").message(), "no stock");
+        assert_eq!(
+            Error::new("D3137").with("message", "no stock").message(),
+            "no stock"
+        );
     }
 
     #[test]
@@ -153,6 +165,9 @@ mod tests {
 
     #[test]
     fn positions_count_utf16_units() {
-        assert_eq!(Error::new("S0201").at(4).located_in("𝄞1").position(), Some(2));
+        assert_eq!(
+            Error::new("S0201").at(4).located_in("𝄞1").position(),
+            Some(2)
+        );
     }
 }

@@ -7,8 +7,11 @@ mod call;
 mod filter;
 mod frame;
 mod group;
+mod matching;
+mod native;
 mod operator;
 mod path;
+mod run;
 mod sequence;
 mod sort;
 mod transform;
@@ -16,23 +19,21 @@ mod tuple;
 
 use std::rc::Rc;
 
-use serde_json::Value as Json;
 use typed_arena::Arena;
 
 use crate::budget::Budget;
-use crate::context::{Bound, Context};
-use crate::error::{Error, Result};
+use crate::context::Bound;
+use crate::error::Result;
 use crate::explain::Trace;
 use crate::picture::date::Parser;
 use crate::plan::{Global, Kind, Node, Plan};
 use crate::random::Random;
 use crate::stack::with_stack;
-use crate::value::{
-    Closure, Flags, Function, Object, PartialCall, Str, TransformClosure, Value, compare,
-};
+use crate::value::{Closure, Flags, Function, PartialCall, TransformClosure, Value, compare};
 
-pub(crate) use call::{Call, like};
 pub(crate) use frame::{Env, FrameId};
+pub(crate) use native::{Call, like};
+pub(crate) use run::evaluate;
 
 use call::TailCall;
 use frame::Frame;
@@ -61,77 +62,7 @@ pub(crate) struct Evaluator<'a> {
     date_parsers: Vec<(Box<str>, Rc<Parser>)>,
 }
 
-/// How many pictures of times are remembered.
-const DATE_PARSERS: usize = 8;
-
-/// Evaluates `plan`; the trace is what it did, if `traced`.
-pub(crate) fn evaluate(
-    plan: &Plan,
-    input: Option<&Json>,
-    context: &Context<'_>,
-    traced: Option<&str>,
-) -> (Result<Option<Json>>, Option<Trace>) {
-    let plans = Arena::new();
-    let mut evaluator = Evaluator {
-        budget: Budget::new(*context.limits()),
-        now: context.millis(),
-        random: Random::new(context.seed()),
-        trace: traced.map(Trace::new),
-        plans: &plans,
-        input: input.map_or(Value::Undefined, Value::from),
-        bindings: context.bindings(),
-        names: Vec::new(),
-        globals: Vec::new(),
-        depth: 0,
-        stack: Vec::new(),
-        frames: Vec::new(),
-        pinned: 0,
-        pending: None,
-        date_parsers: Vec::new(),
-    };
-    let result = evaluator.run(plan).and_then(|value| value.to_json(&mut evaluator.budget));
-    (result, evaluator.trace)
-}
-
 impl<'a> Evaluator<'a> {
-    fn run(&mut self, plan: &'a Plan) -> Result<Value<'a>> {
-        self.bind_globals(&plan.globals)?;
-        let mut input = self.input.clone();
-        if input.as_array().is_some() {
-            let items = vec![input];
-            let Value::Array(array, flags) = Value::sequence(items)? else {
-                return Ok(Value::Undefined);
-            };
-            input = Value::Array(array, flags.and(Flags::OUTER));
-        }
-        self.stack.resize(plan.stack, None);
-        let env = self.enter(&plan.scope, Env::default());
-        let value = self.eval(&plan.root, &input, env)?;
-        Ok(value.unwrapped())
-    }
-
-    /// Gives the globals beyond those that are known their values.
-    fn bind_globals(&mut self, globals: &[Global]) -> Result<()> {
-        for global in &globals[self.globals.len().min(globals.len())..] {
-            let bound = self.bindings.iter().rev().find(|(name, _)| *name == global.name);
-            self.globals.push(match (bound, global.native) {
-                (Some((_, Bound::Json(json))), _) => Value::from(*json),
-                (Some((_, Bound::Fields(fields))), _) => {
-                    let mut object = Object::with_capacity(fields.len());
-                    for (key, json) in fields {
-                        object.insert(Str::Text(key), Value::from(*json))?;
-                    }
-                    Value::Object(Rc::new(object))
-                }
-                (None, Some(native)) => Value::Native(native),
-                (None, None) if &*global.name == "$" => self.input.clone(),
-                (None, None) => Value::Undefined,
-            });
-            self.names.push(global.clone());
-        }
-        Ok(())
-    }
-
     /// The value of `node` for `input`.
     pub(crate) fn eval(
         &mut self,
@@ -157,7 +88,9 @@ impl<'a> Evaluator<'a> {
         }
         self.depth += 1;
         if self.depth > self.budget.limits().depth {
-            return Err(node.error("D1011").with("value", self.budget.limits().depth));
+            return Err(node
+                .error("D1011")
+                .with("value", self.budget.limits().depth));
         }
         let entered = self.trace.as_mut().map(|trace| trace.enter(node));
         let value = with_stack(|| self.whole(node, input, env));
@@ -184,7 +117,9 @@ impl<'a> Evaluator<'a> {
                 value = self.group(group, value, env)?;
             }
         }
-        let Value::Array(array, flags) = &value else { return Ok(value) };
+        let Value::Array(array, flags) = &value else {
+            return Ok(value);
+        };
         if !flags.has(Flags::SEQUENCE) {
             return Ok(value);
         }
@@ -218,21 +153,27 @@ impl<'a> Evaluator<'a> {
             Kind::Binary(operator, pair) => self.binary(node, *operator, pair, input, env),
             Kind::Condition(condition) => {
                 let test = self.eval(&condition.condition, input, env)?;
-                if self.truth(&test)? {
-                    self.eval(&condition.then, input, env)
-                } else if let Some(otherwise) = &condition.otherwise {
-                    self.eval(otherwise, input, env)
-                } else {
-                    Ok(Value::Undefined)
+                match (self.truth(&test)?, &condition.otherwise) {
+                    (true, _) => self.eval(&condition.then, input, env),
+                    (false, Some(otherwise)) => self.eval(otherwise, input, env),
+                    (false, None) => Ok(Value::Undefined),
                 }
             }
             Kind::Elvis(pair) => {
                 let value = self.eval(&pair.0, input, env)?;
-                if self.truth(&value)? { Ok(value) } else { self.eval(&pair.1, input, env) }
+                if self.truth(&value)? {
+                    Ok(value)
+                } else {
+                    self.eval(&pair.1, input, env)
+                }
             }
             Kind::Coalesce(pair) => {
                 let value = self.eval(&pair.0, input, env)?;
-                if value.is_undefined() { self.eval(&pair.1, input, env) } else { Ok(value) }
+                if value.is_undefined() {
+                    self.eval(&pair.1, input, env)
+                } else {
+                    Ok(value)
+                }
             }
             Kind::Block(block) => {
                 let inner = self.enter(&block.scope, env);
@@ -253,14 +194,22 @@ impl<'a> Evaluator<'a> {
             Kind::Apply(pair) => self.pipe(node, pair, input, env),
             Kind::Lambda(lambda) => {
                 self.pin(env);
-                let closure = Closure { lambda, frame: env.frame, input: input.clone() };
+                let closure = Closure {
+                    lambda,
+                    frame: env.frame,
+                    input: input.clone(),
+                };
                 self.function(Function::Lambda(closure))
             }
             Kind::Sort(terms) => self.sort(node, terms, input.clone(), env),
             Kind::Transform(transform) => {
                 self.pin(env);
                 let position = node.position();
-                let closure = TransformClosure { transform, frame: env.frame, position };
+                let closure = TransformClosure {
+                    transform,
+                    frame: env.frame,
+                    position,
+                };
                 self.function(Function::Transform(closure))
             }
         }
@@ -286,23 +235,15 @@ impl<'a> Evaluator<'a> {
                 _ => made.push(value),
             }
         }
-        let Value::Array(array, flags) = Value::array(made)? else { return Ok(Value::Undefined) };
-        let constructed = if node.constructed { Flags::CONSTRUCTED } else { Flags::NONE };
+        let Value::Array(array, flags) = Value::array(made)? else {
+            return Ok(Value::Undefined);
+        };
+        let constructed = if node.constructed {
+            Flags::CONSTRUCTED
+        } else {
+            Flags::NONE
+        };
         Ok(Value::Array(array, flags.and(constructed)))
-    }
-
-    /// What reads times by a picture, remembered for the next time.
-    pub(crate) fn date_parser(&mut self, picture: &str) -> Result<Rc<Parser>> {
-        if let Some((_, parser)) = self.date_parsers.iter().find(|(known, _)| **known == *picture) {
-            return Ok(Rc::clone(parser));
-        }
-        self.budget.text(picture.len() * 16)?;
-        let parser = Rc::new(Parser::new(picture)?);
-        if self.date_parsers.len() == DATE_PARSERS {
-            self.date_parsers.remove(0);
-        }
-        self.date_parsers.push((picture.into(), Rc::clone(&parser)));
-        Ok(parser)
     }
 
     pub(crate) fn truth(&mut self, value: &Value<'a>) -> Result<bool> {
@@ -313,29 +254,6 @@ impl<'a> Evaluator<'a> {
     pub(crate) fn function(&self, function: Function<'a>) -> Result<Value<'a>> {
         crate::value::deeper(function.depth())?;
         Ok(Value::Function(Rc::new(function)))
-    }
-
-    /// Evaluates a text in the environment of a call.
-    pub(crate) fn eval_text(
-        &mut self,
-        source: &str,
-        input: &Value<'a>,
-        env: Env,
-    ) -> Result<Value<'a>> {
-        self.budget.text(source.len() * 16)?;
-        let frames = self.frame_names(env);
-        let plan = Plan::within(source, &frames, self.names.clone())
-            .map_err(|error| Error::new("D3120").with("value", error.message()))?;
-        let plans: &'a Arena<Plan> = self.plans;
-        let plan: &'a Plan = plans.alloc(plan);
-        self.bind_globals(&plan.globals)?;
-        let base = self.stack.len();
-        self.stack.resize(base + plan.stack, None);
-        let inner = self.enter(&plan.scope, Env { base, frame: env.frame });
-        let value = self.eval(&plan.root, input, inner);
-        self.exit(&plan.scope, inner);
-        self.stack.truncate(base);
-        value.map_err(|error| Error::new("D3121").with("value", error.message()))
     }
 
     fn partial(
@@ -359,6 +277,9 @@ impl<'a> Evaluator<'a> {
         {
             return Err(error);
         }
-        self.function(Function::Partial(PartialCall { function, arguments }))
+        self.function(Function::Partial(PartialCall {
+            function,
+            arguments,
+        }))
     }
 }

@@ -45,7 +45,11 @@ impl Explanation {
         trace: Option<Trace>,
     ) -> Self {
         let (steps, omitted) = trace.map_or((Vec::new(), 0), |trace| (trace.steps, trace.omitted));
-        Self { result, steps, omitted }
+        Self {
+            result,
+            steps,
+            omitted,
+        }
     }
 
     /// What the evaluation gave.
@@ -71,7 +75,9 @@ impl Explanation {
             return None;
         }
         self.steps.iter().enumerate().find_map(|(index, step)| {
-            let mut inner = self.steps[index + 1..].iter().take_while(|s| s.depth > step.depth);
+            let mut inner = self.steps[index + 1..]
+                .iter()
+                .take_while(|s| s.depth > step.depth);
             (step.is_undefined && !inner.any(|inner| inner.is_undefined)).then_some(step)
         })
     }
@@ -80,13 +86,24 @@ impl Explanation {
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for step in &self.steps {
-            writeln!(f, "{:width$}{} → {}", "", step.expression, step.outcome, width = step.depth * 2)?;
+            writeln!(
+                f,
+                "{:width$}{} → {}",
+                "",
+                step.expression,
+                step.outcome,
+                width = step.depth * 2
+            )?;
         }
         if self.omitted > 0 {
             writeln!(f, "… {} more steps", self.omitted)?;
         }
         if let Some(cause) = self.cause() {
-            writeln!(f, "no value: {} gave none for {}", cause.expression, cause.input)?;
+            writeln!(
+                f,
+                "no value: {} gave none for {}",
+                cause.expression, cause.input
+            )?;
         }
         match &self.result {
             Ok(Some(json)) => write!(f, "= {}", shorten(&json.to_string())),
@@ -109,7 +126,13 @@ pub(crate) struct Trace {
 
 impl Trace {
     pub(crate) fn new(source: &str) -> Self {
-        Self { source: source.to_owned(), steps: Vec::new(), depth: 0, muted: 0, omitted: 0 }
+        Self {
+            source: source.to_owned(),
+            steps: Vec::new(),
+            depth: 0,
+            muted: 0,
+            omitted: 0,
+        }
     }
 
     /// A part begins; its place among the steps, if it is told.
@@ -128,7 +151,9 @@ impl Trace {
         value: &Result<Value<'_>>,
     ) {
         self.depth -= 1;
-        let Some(step) = index.and_then(|index| self.steps.get_mut(index)) else { return };
+        let Some(step) = index.and_then(|index| self.steps.get_mut(index)) else {
+            return;
+        };
         step.input = describe(input);
         (step.outcome, step.is_undefined) = match value {
             Ok(value) => (describe(value), value.is_undefined()),
@@ -156,7 +181,10 @@ impl Trace {
             self.omitted += 1;
             return None;
         }
-        let text = self.source.get(node.place.start..node.place.end).unwrap_or_default();
+        let text = self
+            .source
+            .get(node.place.start..node.place.end)
+            .unwrap_or_default();
         self.steps.push(Step {
             depth: self.depth,
             expression: shorten(text),
@@ -186,7 +214,10 @@ fn describe(value: &Value<'_>) -> String {
         Value::JsonObject(_) | Value::Object(_) => match value.shown() {
             json @ Json::Object(_) if json.to_string().len() <= SHOWN => json.to_string(),
             _ => {
-                let keys = value.as_object().into_iter().flat_map(|object| object.iter());
+                let keys = value
+                    .as_object()
+                    .into_iter()
+                    .flat_map(|object| object.iter());
                 let keys: Vec<String> = keys.take(12).map(|(key, _)| key.to_string()).collect();
                 shorten(&format!("an object with {}", keys.join(", ")))
             }

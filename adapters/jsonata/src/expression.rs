@@ -38,7 +38,11 @@ impl Expression {
     pub fn parse(source: &str, dialect: Dialect) -> Result<Self, Error> {
         let parsed = parser::parse(source).and_then(|expr| {
             let plan = Plan::of(&expr, dialect)?;
-            Ok(Parsed { source: source.into(), expr, plan })
+            Ok(Parsed {
+                source: source.into(),
+                expr,
+                plan,
+            })
         });
         match parsed {
             Ok(parsed) => Ok(Self(Arc::new(parsed))),

@@ -39,11 +39,19 @@ impl Native {
     /// `arity` is how many parameters the reference's function has: as many arguments it gets from
     /// a function that calls it, such as `$map`.
     const fn new(name: &'static str, signature: &'static str, arity: usize, run: Run) -> Self {
-        Self { name, signature, parsed: OnceLock::new(), arity, run }
+        Self {
+            name,
+            signature,
+            parsed: OnceLock::new(),
+            arity,
+            run,
+        }
     }
 
     pub(crate) fn signature(&self) -> Option<&Signature> {
-        self.parsed.get_or_init(|| Signature::parse(self.signature).ok()).as_ref()
+        self.parsed
+            .get_or_init(|| Signature::parse(self.signature).ok())
+            .as_ref()
     }
 
     pub(crate) fn arity(&self) -> usize {
@@ -75,8 +83,14 @@ static STANDARD: [&[Native]; 10] = [
     &string::FUNCTIONS,
 ];
 
-static BY_NAME: LazyLock<HashMap<&'static str, &'static Native>> =
-    LazyLock::new(|| STANDARD.iter().copied().flatten().map(|native| (native.name, native)).collect());
+static BY_NAME: LazyLock<HashMap<&'static str, &'static Native>> = LazyLock::new(|| {
+    STANDARD
+        .iter()
+        .copied()
+        .flatten()
+        .map(|native| (native.name, native))
+        .collect()
+});
 
 /// The function of this name.
 pub(crate) fn named(name: &str, dialect: Dialect) -> Option<&'static Native> {

@@ -57,7 +57,9 @@ impl TokenKind {
 
 /// Whether a name can stand without backquotes, and is read back as the name that it is.
 pub(crate) fn is_bare_name(name: &str) -> bool {
-    let Some(first) = name.chars().next() else { return false };
+    let Some(first) = name.chars().next() else {
+        return false;
+    };
     !matches!(first, '$' | '"' | '\'' | '`' | '0'..='9')
         && !matches!(name, "and" | "or" | "in" | "true" | "false" | "null")
         && !name.chars().any(ends_name)
@@ -78,7 +80,10 @@ pub(crate) struct Lexer<'s> {
 
 impl<'s> Lexer<'s> {
     pub(crate) fn new(source: &'s str) -> Self {
-        Self { source, position: 0 }
+        Self {
+            source,
+            position: 0,
+        }
     }
 
     fn rest(&self) -> &'s str {
@@ -105,7 +110,11 @@ impl<'s> Lexer<'s> {
                 None => self.word(),
             },
         };
-        Ok(Token { kind, start, end: self.position })
+        Ok(Token {
+            kind,
+            start,
+            end: self.position,
+        })
     }
 
     /// Whitespace and comments.
@@ -176,8 +185,10 @@ mod tests {
 
     #[test]
     fn operators_of_two_characters_come_first() {
-        let found: Vec<String> =
-            kinds("a..b:=c!=d>=e<=f**g~>h?:i??j").iter().map(TokenKind::text).collect();
+        let found: Vec<String> = kinds("a..b:=c!=d>=e<=f**g~>h?:i??j")
+            .iter()
+            .map(TokenKind::text)
+            .collect();
         assert_eq!(found.concat(), "a..b:=c!=d>=e<=f**g~>h?:i??j");
         assert_eq!(found.len(), 19);
     }
@@ -185,14 +196,20 @@ mod tests {
     #[test]
     fn a_slash_divides_after_an_operand() {
         assert_eq!(kinds("a / b")[1], TokenKind::Operator("/"));
-        let regex = TokenKind::Regex { pattern: "b[/]c".into(), flags: "i".into() };
+        let regex = TokenKind::Regex {
+            pattern: "b[/]c".into(),
+            flags: "i".into(),
+        };
         assert_eq!(kinds("a = /b[/]c/i")[2], regex);
     }
 
     #[test]
     fn comments_are_space_and_must_end() {
         assert_eq!(kinds("/* a */ 1 /* b */").len(), 1);
-        assert_eq!(Lexer::new("1 /* b").next(false).unwrap().kind, TokenKind::Number(1.0));
+        assert_eq!(
+            Lexer::new("1 /* b").next(false).unwrap().kind,
+            TokenKind::Number(1.0)
+        );
         let mut lexer = Lexer::new("1 /* b");
         lexer.next(false).unwrap();
         assert_eq!(lexer.next(true).unwrap_err().code(), "S0106");

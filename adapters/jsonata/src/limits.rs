@@ -22,7 +22,12 @@ pub struct Limits {
 impl Default for Limits {
     /// 1,000 nested steps; 50,000,000 steps; 10,000,000 elements; 64 MiB.
     fn default() -> Self {
-        Self { depth: 1_000, steps: 50_000_000, sequence: 10_000_000, bytes: 64 << 20 }
+        Self {
+            depth: 1_000,
+            steps: 50_000_000,
+            sequence: 10_000_000,
+            bytes: 64 << 20,
+        }
     }
 }
 
@@ -42,7 +47,10 @@ impl Limits {
     /// These limits with so many elements in an array.
     #[must_use]
     pub fn sequence(self, elements: usize) -> Self {
-        Self { sequence: elements, ..self }
+        Self {
+            sequence: elements,
+            ..self
+        }
     }
 
     /// These limits with so many bytes of text or result.

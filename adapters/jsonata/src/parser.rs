@@ -12,10 +12,17 @@ use crate::stack::with_stack;
 pub(crate) fn parse(source: &str) -> Result<Expr> {
     let mut lexer = Lexer::new(source);
     let token = lexer.next(false)?;
-    let mut parser = Parser { lexer, token, end: 0, depth: 0 };
+    let mut parser = Parser {
+        lexer,
+        token,
+        end: 0,
+        depth: 0,
+    };
     let expr = parser.expression(0)?;
     if parser.token.kind != TokenKind::End {
-        return Err(Error::new("S0201").at(parser.token.start).token(parser.token.kind.text()));
+        return Err(Error::new("S0201")
+            .at(parser.token.start)
+            .token(parser.token.kind.text()));
     }
     Ok(expr)
 }
@@ -46,8 +53,14 @@ impl Parser<'_> {
         if self.token.kind.is(operator) {
             return self.advance(infix);
         }
-        let code = if self.token.kind == TokenKind::End { "S0203" } else { "S0202" };
-        let error = Error::new(code).at(self.token.start).token(self.token.kind.text());
+        let code = if self.token.kind == TokenKind::End {
+            "S0203"
+        } else {
+            "S0202"
+        };
+        let error = Error::new(code)
+            .at(self.token.start)
+            .token(self.token.kind.text());
         Err(error.with("value", operator))
     }
 
@@ -86,11 +99,21 @@ impl Parser<'_> {
         if height > MAX_NESTING {
             return Err(self.too_deep());
         }
-        Ok(Expr { kind, place: Place { position, start, end: self.end.max(start) }, height })
+        Ok(Expr {
+            kind,
+            place: Place {
+                position,
+                start,
+                end: self.end.max(start),
+            },
+            height,
+        })
     }
 
     fn too_deep(&self) -> Error {
-        Error::new("S0218").at(self.token.start).with("value", MAX_NESTING)
+        Error::new("S0218")
+            .at(self.token.start)
+            .with("value", MAX_NESTING)
     }
 
     /// Expressions between commas, up to `close`.
@@ -125,7 +148,11 @@ impl Parser<'_> {
 fn parts_height(kind: &ExprKind) -> usize {
     let of = |exprs: &[&Expr]| exprs.iter().map(|e| e.height).max().unwrap_or(0);
     let of_pairs = |pairs: &[(Expr, Expr)]| {
-        pairs.iter().map(|(key, value)| key.height.max(value.height)).max().unwrap_or(0)
+        pairs
+            .iter()
+            .map(|(key, value)| key.height.max(value.height))
+            .max()
+            .unwrap_or(0)
     };
     match kind {
         ExprKind::Negate(a)
@@ -142,13 +169,18 @@ fn parts_height(kind: &ExprKind) -> usize {
         | ExprKind::Elvis(a, b)
         | ExprKind::Coalesce(a, b) => of(&[a, b]),
         ExprKind::Group(a, pairs) => a.height.max(of_pairs(pairs)),
-        ExprKind::Sort(a, terms) => {
-            a.height.max(terms.iter().map(|t| t.key.height).max().unwrap_or(0))
-        }
+        ExprKind::Sort(a, terms) => a
+            .height
+            .max(terms.iter().map(|t| t.key.height).max().unwrap_or(0)),
         ExprKind::Condition(a, b, c) => of(&[a, b]).max(c.as_ref().map_or(0, |c| c.height)),
-        ExprKind::Call(a, arguments) => {
-            a.height.max(arguments.iter().flatten().map(|e| e.height).max().unwrap_or(0))
-        }
+        ExprKind::Call(a, arguments) => a.height.max(
+            arguments
+                .iter()
+                .flatten()
+                .map(|e| e.height)
+                .max()
+                .unwrap_or(0),
+        ),
         ExprKind::Lambda(lambda) => lambda.body.height,
         ExprKind::Transform(t) => {
             of(&[&t.pattern, &t.update]).max(t.delete.as_ref().map_or(0, |e| e.height))

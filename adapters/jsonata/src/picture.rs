@@ -11,6 +11,12 @@ fn regular_distance(positions: &[usize]) -> Option<usize> {
     fn divisor(a: usize, b: usize) -> usize {
         if b == 0 { a } else { divisor(b, a % b) }
     }
-    let distance = positions.iter().copied().reduce(divisor).filter(|distance| *distance > 0)?;
-    (1..=positions.len()).all(|n| positions.contains(&(n * distance))).then_some(distance)
+    let distance = positions
+        .iter()
+        .copied()
+        .reduce(divisor)
+        .filter(|distance| *distance > 0)?;
+    (1..=positions.len())
+        .all(|n| positions.contains(&(n * distance)))
+        .then_some(distance)
 }

@@ -45,7 +45,12 @@ impl Plan {
         globals: Vec<Global>,
     ) -> Result<Self> {
         let expr = parser::parse(source)?;
-        resolve::resolve(normalize::normalize(&expr)?, frames, globals, Dialect::Standard)
+        resolve::resolve(
+            normalize::normalize(&expr)?,
+            frames,
+            globals,
+            Dialect::Standard,
+        )
     }
 }
 
@@ -117,7 +122,10 @@ pub(crate) enum Kind {
     Wildcard,
     Descendants,
     /// `%`, as the variable that the step which knows it binds.
-    Parent { id: usize, variable: Variable },
+    Parent {
+        id: usize,
+        variable: Variable,
+    },
     /// `$`
     Context,
     Variable(Variable),
@@ -253,13 +261,24 @@ pub(crate) enum Slot {
 
 impl Variable {
     fn named(name: &str) -> Self {
-        Self { name: name.into(), places: Vec::new(), global: None }
+        Self {
+            name: name.into(),
+            places: Vec::new(),
+            global: None,
+        }
     }
 }
 
 impl Node {
     fn new(kind: Kind, place: Place) -> Self {
-        Self { kind, place, keep_array: false, constructed: false, closure: false, extras: None }
+        Self {
+            kind,
+            place,
+            keep_array: false,
+            constructed: false,
+            closure: false,
+            extras: None,
+        }
     }
 
     fn extras_mut(&mut self) -> &mut Extras {

@@ -165,7 +165,11 @@ mod tests {
         ] {
             let tree = parse(source).unwrap();
             let printed = tree.to_string();
-            assert_eq!(parse(&printed).unwrap(), tree, "{source} was printed as {printed}");
+            assert_eq!(
+                parse(&printed).unwrap(),
+                tree,
+                "{source} was printed as {printed}"
+            );
             assert_eq!(parse(&printed).unwrap().to_string(), printed);
         }
     }

@@ -29,16 +29,31 @@ impl Matcher {
     /// Compiles what stands between slashes. What has no linear-time counterpart (lookaround,
     /// backreferences) is refused, and the error says so.
     pub(crate) fn new(pattern: &str, flags: &str) -> Result<Self> {
-        let refuse =
-            |reason: String| Error::new("S0303").with("value", pattern).with("reason", reason);
-        let translated = translate::translate(pattern).map_err(|reason| refuse(reason.to_owned()))?;
+        let refuse = |reason: String| {
+            Error::new("S0303")
+                .with("value", pattern)
+                .with("reason", reason)
+        };
+        let translated =
+            translate::translate(pattern).map_err(|reason| refuse(reason.to_owned()))?;
         let mut builder = RegexBuilder::new(&translated);
-        builder.case_insensitive(flags.contains('i')).multi_line(flags.contains('m'));
+        builder
+            .case_insensitive(flags.contains('i'))
+            .multi_line(flags.contains('m'));
         let regex = builder.size_limit(SIZE).build().map_err(|error| {
             let text = error.to_string();
-            refuse(text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned())
+            refuse(
+                text.lines()
+                    .last()
+                    .unwrap_or_default()
+                    .trim_start_matches("error: ")
+                    .to_owned(),
+            )
         })?;
-        Ok(Self { pattern: pattern.into(), regex })
+        Ok(Self {
+            pattern: pattern.into(),
+            regex,
+        })
     }
 
     pub(crate) fn pattern(&self) -> &str {
@@ -54,12 +69,26 @@ impl Matcher {
         if self.regex.captures_len() == 1 {
             let found = self.regex.find_at(text, from)?;
             let (start, end) = (found.start(), found.end());
-            return Some(Match { start, end, text: found.as_str(), groups: Vec::new() });
+            return Some(Match {
+                start,
+                end,
+                text: found.as_str(),
+                groups: Vec::new(),
+            });
         }
         let captures = self.regex.captures_at(text, from)?;
         let whole = captures.get(0)?;
-        let groups = captures.iter().skip(1).map(|group| group.map(|g| g.as_str())).collect();
-        Some(Match { start: whole.start(), end: whole.end(), text: whole.as_str(), groups })
+        let groups = captures
+            .iter()
+            .skip(1)
+            .map(|group| group.map(|g| g.as_str()))
+            .collect();
+        Some(Match {
+            start: whole.start(),
+            end: whole.end(),
+            text: whole.as_str(),
+            groups,
+        })
     }
 }
 
@@ -94,7 +123,11 @@ mod tests {
             (r"(?:a)(?<n>b)", "ab", "ab"),
             (r"\uD834\uDD1E", "𝄞", "𝄞"),
         ] {
-            assert_eq!(first(pattern, "", text).as_deref(), Some(found), "{pattern}");
+            assert_eq!(
+                first(pattern, "", text).as_deref(),
+                Some(found),
+                "{pattern}"
+            );
         }
         assert_eq!(first("[]", "", "a"), None);
         assert_eq!(first("A", "i", "a").as_deref(), Some("a"));
@@ -103,14 +136,19 @@ mod tests {
 
     #[test]
     fn what_is_not_linear_is_refused() {
-        for (pattern, word) in
-            [("a(?=b)", "lookahead"), ("(?<!a)b", "lookbehind"), (r"(a)\1", "backreference")]
-        {
+        for (pattern, word) in [
+            ("a(?=b)", "lookahead"),
+            ("(?<!a)b", "lookbehind"),
+            (r"(a)\1", "backreference"),
+        ] {
             let error = Matcher::new(pattern, "").unwrap_err();
             assert_eq!(error.code(), "S0303");
             assert!(error.message().contains(word), "{}", error.message());
         }
         assert_eq!(Matcher::new("(", "").unwrap_err().code(), "S0303");
-        assert_eq!(Matcher::new("(a{1000}){1000}", "").unwrap_err().code(), "S0303");
+        assert_eq!(
+            Matcher::new("(a{1000}){1000}", "").unwrap_err().code(),
+            "S0303"
+        );
     }
 }

@@ -85,7 +85,10 @@ impl Signature {
                 b's' | b'n' | b'b' | b'l' | b'o' => {
                     parameters.push(Parameter::of(Types::of(&[letter, b'm'])));
                 }
-                b'a' => parameters.push(Parameter { array: true, ..Parameter::of(ANY) }),
+                b'a' => parameters.push(Parameter {
+                    array: true,
+                    ..Parameter::of(ANY)
+                }),
                 b'f' => parameters.push(Parameter::of(Types::of(b"f"))),
                 b'j' => parameters.push(Parameter::of(JSON)),
                 b'x' => parameters.push(Parameter::of(ANY)),
@@ -97,8 +100,11 @@ impl Signature {
                 }
                 b'?' | b'+' => {
                     if let Some(last) = parameters.last_mut() {
-                        last.count =
-                            if letter == b'?' { Count::ZeroOrOne } else { Count::OneOrMore };
+                        last.count = if letter == b'?' {
+                            Count::ZeroOrOne
+                        } else {
+                            Count::OneOrMore
+                        };
                     }
                 }
                 b'(' => {
@@ -125,7 +131,10 @@ impl Signature {
             }
             at += 1;
         }
-        Ok(Self { text: text.to_owned(), parameters })
+        Ok(Self {
+            text: text.to_owned(),
+            parameters,
+        })
     }
 }
 
@@ -137,7 +146,13 @@ impl fmt::Display for Signature {
 
 impl Parameter {
     fn of(types: Types) -> Self {
-        Self { types, array: false, element: None, count: Count::One, context: false }
+        Self {
+            types,
+            array: false,
+            element: None,
+            count: Count::One,
+            context: false,
+        }
     }
 }
 

@@ -57,7 +57,10 @@ fn folder() -> PathBuf {
 fn the_suite_passes() {
     let folder = folder();
     let Ok(groups) = std::fs::read_dir(folder.join("groups")) else {
-        println!("\n!!! JSONATA-CASES ARE ABSENT: no {}; nothing was judged !!!\n", folder.display());
+        println!(
+            "\n!!! JSONATA-CASES ARE ABSENT: no {}; nothing was judged !!!\n",
+            folder.display()
+        );
         println!("jsonata-cases: 0 passed, 0 failed, 0 excluded");
         return;
     };
@@ -65,7 +68,10 @@ fn the_suite_passes() {
     files.sort();
     let (mut passed, mut failed, mut excluded) = (0, 0, 0);
     let mut faults = String::new();
-    for file in files.iter().filter(|file| file.extension().is_some_and(|e| e == "json")) {
+    for file in files
+        .iter()
+        .filter(|file| file.extension().is_some_and(|e| e == "json"))
+    {
         let group = file.file_stem().unwrap().to_string_lossy().into_owned();
         let text = std::fs::read_to_string(file).unwrap();
         if let Some((_, reason)) = EXCLUDED.iter().find(|(name, _)| *name == group) {
@@ -74,7 +80,8 @@ fn the_suite_passes() {
             excluded += count;
             continue;
         }
-        let Group { cases } = serde_json::from_str(&text).unwrap_or_else(|e| panic!("{group}: {e}"));
+        let Group { cases } =
+            serde_json::from_str(&text).unwrap_or_else(|e| panic!("{group}: {e}"));
         let before = (passed, failed);
         for case in cases {
             match judge(&case, &folder) {
@@ -101,7 +108,8 @@ fn judge(case: &Case, folder: &Path) -> Result<(), String> {
         (Some(data), _) => Some(data.clone()),
         (None, Some(name)) => {
             let file = folder.join("datasets").join(format!("{name}.json"));
-            Some(serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap())
+            let text = std::fs::read_to_string(file).map_err(|error| error.to_string())?;
+            Some(serde_json::from_str(&text).map_err(|error| error.to_string())?)
         }
         (None, None) => None,
     };
@@ -118,9 +126,9 @@ fn judge(case: &Case, folder: &Path) -> Result<(), String> {
     let outcome = expression.and_then(|expression| expression.evaluate(input.as_ref(), &context));
     match (outcome, &case.code, &case.error) {
         (Err(error), Some(code), _) => expect_error(&error, code, case.token.as_deref()),
-        (Err(error), None, Some(fields)) => {
-            fields.iter().try_for_each(|(name, value)| expect_field(&error, name, value))
-        }
+        (Err(error), None, Some(fields)) => fields
+            .iter()
+            .try_for_each(|(name, value)| expect_field(&error, name, value)),
         (Ok(value), Some(wanted), _) => Err(format!("wanted {wanted}, got {value:?}")),
         (Ok(value), None, Some(wanted)) => Err(format!("wanted {wanted:?}, got {value:?}")),
         (Err(error), None, None) => Err(format!("wanted {:?}, got {error}", case.result)),
@@ -137,7 +145,10 @@ fn expect_error(error: &Error, code: &str, token: Option<&str>) -> Result<(), St
     // The suite's own runner has this code for the bounds that it watches over.
     let code = if code == "U1001" { "D1011" } else { code };
     if error.code() != code || token.is_some_and(|token| error.offending_token() != Some(token)) {
-        return Err(format!("wanted {code} {token:?}, got {error} {:?}", error.offending_token()));
+        return Err(format!(
+            "wanted {code} {token:?}, got {error} {:?}",
+            error.offending_token()
+        ));
     }
     Ok(())
 }
@@ -173,7 +184,8 @@ fn same(wanted: &Value, found: &Value, unordered: bool) -> bool {
         }
         (Value::Object(a), Value::Object(b)) => {
             a.len() == b.len()
-                && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| same(a, b, unordered)))
+                && a.iter()
+                    .all(|(key, a)| b.get(key).is_some_and(|b| same(a, b, unordered)))
         }
         _ => wanted == found,
     }

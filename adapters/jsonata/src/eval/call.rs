@@ -1,24 +1,12 @@
 //! Calls of functions.
 
-use std::rc::Rc;
-
 use crate::error::{Error, Result};
 use crate::plan::{self, Kind, Node, Variable};
-use crate::regex::{Match, Matcher};
 use crate::signature::Arguments;
 use crate::stack::with_stack;
-use crate::value::{Closure, Flags, Function, Object, PartialCall, Str, Value};
+use crate::value::{Closure, Function, PartialCall, Value};
 
-use super::{Env, Evaluator};
-
-/// What a function of the library gets.
-pub(crate) struct Call<'e, 'a> {
-    pub(crate) evaluator: &'e mut Evaluator<'a>,
-    pub(crate) arguments: Arguments<'a>,
-    pub(crate) context: Value<'a>,
-    /// Where it is called.
-    pub(crate) env: Env,
-}
+use super::{Call, Env, Evaluator};
 
 /// A call that is to be made once the function that ends with it is left.
 #[derive(Debug)]
@@ -53,7 +41,12 @@ impl<'a> Evaluator<'a> {
         }
         let procedure = &call.procedure;
         if tail {
-            self.pending = Some(TailCall { function, arguments, node, procedure });
+            self.pending = Some(TailCall {
+                function,
+                arguments,
+                node,
+                procedure,
+            });
             return Ok(Value::Undefined);
         }
         self.apply(&function, arguments, input, env)
@@ -71,7 +64,12 @@ impl<'a> Evaluator<'a> {
         let left = self.eval(&operands.0, input, env)?;
         if let Kind::Call(call) = &operands.1.kind {
             let mut value = self.call(&operands.1, call, input, env, Some(left))?;
-            for predicate in operands.1.extras.iter().flat_map(|extras| &extras.predicates) {
+            for predicate in operands
+                .1
+                .extras
+                .iter()
+                .flat_map(|extras| &extras.predicates)
+            {
                 value = self.filter(predicate, value, env)?;
             }
             return Ok(value);
@@ -135,7 +133,12 @@ impl<'a> Evaluator<'a> {
                     Some(signature) => signature.apply(arguments, input)?,
                     None => arguments,
                 };
-                native.run(&mut Call { evaluator: self, arguments, context: input.clone(), env })
+                native.run(&mut Call {
+                    evaluator: self,
+                    arguments,
+                    context: input.clone(),
+                    env,
+                })
             }
             Value::Function(function) => match &**function {
                 Function::Lambda(closure) => {
@@ -152,9 +155,11 @@ impl<'a> Evaluator<'a> {
                     with_stack(|| self.apply(second, arguments, &Value::Null, env))
                 }
                 Function::Regex(matcher) => self.first_match(matcher, &arguments),
-                Function::NextMatch { matcher, text, from } => {
-                    self.next_match(matcher, text, *from)
-                }
+                Function::NextMatch {
+                    matcher,
+                    text,
+                    from,
+                } => self.next_match(matcher, text, *from),
                 Function::Transform(closure) => self.transform(closure, arguments, input),
             },
             _ => Err(Error::new("T1006")),
@@ -169,7 +174,13 @@ impl<'a> Evaluator<'a> {
         let lambda = closure.lambda;
         let base = self.stack.len();
         self.stack.resize(base + lambda.stack, None);
-        let inner = self.enter(&lambda.scope, Env { base, frame: closure.frame });
+        let inner = self.enter(
+            &lambda.scope,
+            Env {
+                base,
+                frame: closure.frame,
+            },
+        );
         let mut arguments = arguments.into_iter();
         for slot in 0..lambda.parameters.len() {
             let argument = arguments.next().unwrap_or(Value::Undefined);
@@ -212,137 +223,17 @@ impl<'a> Evaluator<'a> {
             Value::Native(native) => native.arity(),
             Value::Function(function) => match &**function {
                 Function::Lambda(closure) => closure.lambda.parameters.len(),
-                Function::Partial(partial) => {
-                    partial.arguments.iter().filter(|argument| argument.is_none()).count()
-                }
+                Function::Partial(partial) => partial
+                    .arguments
+                    .iter()
+                    .filter(|argument| argument.is_none())
+                    .count(),
                 Function::Regex(_) => 2,
                 Function::NextMatch { .. } => 0,
                 Function::Chain(..) | Function::Transform(_) => 1,
             },
             _ => 0,
         }
-    }
-
-    /// A regular expression as a function: of a text, and of where to start in UTF-16 units.
-    fn first_match(
-        &mut self,
-        matcher: &'a Matcher,
-        arguments: &Arguments<'a>,
-    ) -> Result<Value<'a>> {
-        let Some(text) = arguments.first().and_then(Value::as_str) else {
-            return Ok(Value::Undefined);
-        };
-        let units = match arguments.get(1) {
-            Some(&Value::Number(from)) => from,
-            _ => 0.0,
-        };
-        let mut from = 0;
-        let mut skipped = 0.0;
-        for c in text.chars().take_while(|_| units > 0.0) {
-            if skipped >= units {
-                break;
-            }
-            skipped += c.len_utf16() as f64;
-            from += c.len_utf8();
-        }
-        self.budget.text(text.len())?;
-        if skipped < units {
-            return Ok(Value::Undefined);
-        }
-        match matcher.find(text, from) {
-            Some(found) => self.match_object(matcher, &text.into(), &found),
-            None => Ok(Value::Undefined),
-        }
-    }
-
-    fn next_match(
-        &mut self,
-        matcher: &'a Matcher,
-        text: &Rc<str>,
-        from: usize,
-    ) -> Result<Value<'a>> {
-        if from >= text.len() {
-            return Ok(Value::Undefined);
-        }
-        self.budget.text(text.len() - from)?;
-        match matcher.find(text, from) {
-            Some(found) if found.text.is_empty() => {
-                Err(Error::new("D1004").with("value", matcher.pattern()))
-            }
-            Some(found) => self.match_object(matcher, text, &found),
-            None => Ok(Value::Undefined),
-        }
-    }
-
-    pub(crate) fn match_object(
-        &mut self,
-        matcher: &'a Matcher,
-        text: &Rc<str>,
-        found: &Match<'_>,
-    ) -> Result<Value<'a>> {
-        let start = text[..found.start].encode_utf16().count() as f64;
-        let length = found.text.encode_utf16().count() as f64;
-        let next = Function::NextMatch { matcher, text: Rc::clone(text), from: found.end };
-        let groups = found.groups.iter().map(|group| match group {
-            Some(group) => Value::string(*group),
-            None => Value::Undefined,
-        });
-        let groups = Value::array(groups.collect())?;
-        let mut object = Object::with_capacity(5);
-        object.insert(Str::Text("match"), Value::string(found.text))?;
-        object.insert(Str::Text("start"), Value::Number(start))?;
-        object.insert(Str::Text("end"), Value::Number(start + length))?;
-        object.insert(Str::Text("groups"), groups)?;
-        object.insert(Str::Text("next"), self.function(next)?)?;
-        Ok(Value::Object(Rc::new(object)))
-    }
-}
-
-impl<'a> Call<'_, 'a> {
-    /// The argument at `index`; undefined where there is none.
-    pub(crate) fn argument(&self, index: usize) -> Value<'a> {
-        self.arguments.get(index).cloned().unwrap_or(Value::Undefined)
-    }
-
-    /// Calls a function that is an argument.
-    pub(crate) fn invoke(
-        &mut self,
-        function: &Value<'a>,
-        arguments: Arguments<'a>,
-    ) -> Result<Value<'a>> {
-        let env = self.env;
-        with_stack(|| self.evaluator.apply(function, arguments, &Value::Null, env))
-    }
-
-    /// Charges steps.
-    pub(crate) fn charge(&mut self, steps: usize) -> Result<()> {
-        self.evaluator.budget.charge(steps)
-    }
-
-    /// A text, if it may be so long.
-    pub(crate) fn text(&mut self, text: String) -> Result<Value<'a>> {
-        self.evaluator.budget.text(text.len())?;
-        Ok(Value::string(text))
-    }
-
-    /// A sequence that stands for no value if it is empty, and for its element if it has one.
-    pub(crate) fn sequence(&mut self, items: Vec<Value<'a>>) -> Result<Value<'a>> {
-        self.evaluator.budget.extend(0, items.len())?;
-        Value::sequence(items)
-    }
-
-    /// An array as it is.
-    pub(crate) fn array(&mut self, items: Vec<Value<'a>>) -> Result<Value<'a>> {
-        self.evaluator.budget.extend(0, items.len())?;
-        Value::array(items)
-    }
-}
-
-/// Whether an array is a sequence: what is made of it is one, too.
-pub(crate) fn like<'a>(model: &Value<'a>, items: Vec<Value<'a>>) -> Result<Value<'a>> {
-    match model {
-        Value::Array(_, flags) if flags.has(Flags::SEQUENCE) => Value::sequence(items),
-        _ => Value::array(items),
     }
 }
 

@@ -107,6 +107,10 @@ fn place(number: f64, count: usize) -> Option<usize> {
     if place < 0.0 {
         place += count as f64;
     }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is in range")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it is in range"
+    )]
     (place >= 0.0 && place < count as f64).then_some(place as usize)
 }

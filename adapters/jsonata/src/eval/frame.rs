@@ -23,7 +23,10 @@ pub(crate) struct Env {
 
 impl Default for Env {
     fn default() -> Self {
-        Self { base: 0, frame: FrameId::NONE }
+        Self {
+            base: 0,
+            frame: FrameId::NONE,
+        }
     }
 }
 
@@ -49,8 +52,15 @@ impl<'a> Evaluator<'a> {
             }
             Storage::Frame => {
                 let slots = vec![None; scope.names.len()];
-                self.frames.push(Frame { around: env.frame, names: &scope.names, slots });
-                Env { frame: FrameId(self.frames.len() - 1), ..env }
+                self.frames.push(Frame {
+                    around: env.frame,
+                    names: &scope.names,
+                    slots,
+                });
+                Env {
+                    frame: FrameId(self.frames.len() - 1),
+                    ..env
+                }
             }
         }
     }
@@ -100,7 +110,9 @@ impl<'a> Evaluator<'a> {
                 return value.clone();
             }
         }
-        variable.global.map_or(Value::Undefined, |global| self.globals[global].clone())
+        variable
+            .global
+            .map_or(Value::Undefined, |global| self.globals[global].clone())
     }
 
     /// Binds a variable in the scope that declares it.

@@ -28,7 +28,10 @@ struct Groups<'a, T> {
 
 impl<'a, T> Groups<'a, T> {
     fn new() -> Self {
-        Self { groups: Vec::new(), index: HashMap::new() }
+        Self {
+            groups: Vec::new(),
+            index: HashMap::new(),
+        }
     }
 
     fn add(&mut self, key: Str<'a>, pair: usize, item: T, group: &Group) -> Result<()> {
@@ -36,7 +39,11 @@ impl<'a, T> Groups<'a, T> {
             Entry::Vacant(entry) => {
                 let key = entry.key().clone();
                 entry.insert(self.groups.len());
-                self.groups.push(Grouped { key, pair, items: SmallVec::from_buf([item]) });
+                self.groups.push(Grouped {
+                    key,
+                    pair,
+                    items: SmallVec::from_buf([item]),
+                });
                 Ok(())
             }
             Entry::Occupied(entry) => {
@@ -69,7 +76,9 @@ impl<'a> Evaluator<'a> {
         }
         let mut groups = Groups::new();
         for index in 0..count {
-            let item = items.and_then(|items| items.get(index)).unwrap_or(Value::Undefined);
+            let item = items
+                .and_then(|items| items.get(index))
+                .unwrap_or(Value::Undefined);
             for (pair, (key, _)) in group.pairs.iter().enumerate() {
                 let key = self.eval(key, &item, env)?;
                 if let Some(key) = key_of(&key, group)? {
@@ -155,9 +164,15 @@ impl<'a> Evaluator<'a> {
         let width = tuples.first().map_or(0, Vec::len);
         let mut reduced = Vec::with_capacity(width);
         for slot in 0..width {
-            let values: SmallVec<[Value<'a>; 1]> =
-                tuples.iter().filter_map(|tuple| tuple[slot].clone()).collect();
-            reduced.push(if values.is_empty() { None } else { Some(self.together(values)?) });
+            let values: SmallVec<[Value<'a>; 1]> = tuples
+                .iter()
+                .filter_map(|tuple| tuple[slot].clone())
+                .collect();
+            reduced.push(if values.is_empty() {
+                None
+            } else {
+                Some(self.together(values)?)
+            });
         }
         Ok(reduced)
     }
@@ -191,6 +206,8 @@ fn key_of<'a>(key: &Value<'a>, group: &Group) -> Result<Option<Str<'a>>> {
     match key.as_key() {
         Some(key) => Ok(Some(key)),
         None if key.is_undefined() => Ok(None),
-        None => Err(Error::new("T1003").at(group.position).with("value", key.shown())),
+        None => Err(Error::new("T1003")
+            .at(group.position)
+            .with("value", key.shown())),
     }
 }

@@ -83,7 +83,10 @@ impl<'a> Evaluator<'a> {
     pub(crate) fn concat(&mut self, left: &Value<'a>, right: &Value<'a>) -> Result<Value<'a>> {
         let left = text::stringify(left, false, &mut self.budget)?;
         let right = text::stringify(right, false, &mut self.budget)?;
-        let (left, right) = (left.as_deref().unwrap_or(""), right.as_deref().unwrap_or(""));
+        let (left, right) = (
+            left.as_deref().unwrap_or(""),
+            right.as_deref().unwrap_or(""),
+        );
         self.budget.text(left.len() + right.len())?;
         let mut whole = String::with_capacity(left.len() + right.len());
         whole.push_str(left);
@@ -94,7 +97,9 @@ impl<'a> Evaluator<'a> {
     fn range(&mut self, left: &Value<'a>, right: &Value<'a>) -> Result<Value<'a>> {
         let first = integer(left, "T2003")?;
         let last = integer(right, "T2004")?;
-        let (Some(first), Some(last)) = (first, last) else { return Ok(Value::Undefined) };
+        let (Some(first), Some(last)) = (first, last) else {
+            return Ok(Value::Undefined);
+        };
         if first > last {
             return Ok(Value::Undefined);
         }
@@ -102,10 +107,18 @@ impl<'a> Evaluator<'a> {
         if size > LONGEST_RANGE {
             return Err(Error::new("D2014").with("value", Value::Number(size).shown()));
         }
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "checked"
+        )]
         let count = size as usize;
         self.budget.extend(0, count)?;
-        Value::sequence((0..count).map(|at| Value::Number(first + at as f64)).collect())
+        Value::sequence(
+            (0..count)
+                .map(|at| Value::Number(first + at as f64))
+                .collect(),
+        )
     }
 
     fn includes(&mut self, item: &Value<'a>, list: &Value<'a>) -> Result<Value<'a>> {
@@ -116,21 +129,21 @@ impl<'a> Evaluator<'a> {
             return Ok(Value::Bool(compare::identical(item, list)));
         };
         self.budget.charge(items.len())?;
-        Ok(Value::Bool(items.iter().any(|other| compare::identical(&other, item))))
+        Ok(Value::Bool(
+            items.iter().any(|other| compare::identical(&other, item)),
+        ))
     }
 }
 
-fn arithmetic<'a>(
-    operator: Operator,
-    left: &Value<'a>,
-    right: &Value<'a>,
-) -> Result<Value<'a>> {
+fn arithmetic<'a>(operator: Operator, left: &Value<'a>, right: &Value<'a>) -> Result<Value<'a>> {
     let number = |value: &Value<'a>, code| match value.as_number()? {
         None if !value.is_undefined() => Err(Error::new(code).with("value", value.shown())),
         number => Ok(number),
     };
     let (left, right) = (number(left, "T2001")?, number(right, "T2002")?);
-    let (Some(left), Some(right)) = (left, right) else { return Ok(Value::Undefined) };
+    let (Some(left), Some(right)) = (left, right) else {
+        return Ok(Value::Undefined);
+    };
     Ok(Value::Number(match operator {
         Operator::Add => left + right,
         Operator::Subtract => left - right,
@@ -140,11 +153,7 @@ fn arithmetic<'a>(
     }))
 }
 
-fn comparison<'a>(
-    operator: Operator,
-    left: &Value<'a>,
-    right: &Value<'a>,
-) -> Result<Value<'a>> {
+fn comparison<'a>(operator: Operator, left: &Value<'a>, right: &Value<'a>) -> Result<Value<'a>> {
     let ordering = match (left, right) {
         (Value::Number(left), Value::Number(right)) => left.partial_cmp(right),
         _ => match (left.as_str(), right.as_str()) {
@@ -152,16 +161,19 @@ fn comparison<'a>(
             _ => return incomparable(left, right),
         },
     };
-    Ok(Value::Bool(ordering.is_some_and(|ordering| match operator {
-        Operator::Less => ordering.is_lt(),
-        Operator::LessEqual => ordering.is_le(),
-        Operator::Greater => ordering.is_gt(),
-        _ => ordering.is_ge(),
-    })))
+    Ok(Value::Bool(ordering.is_some_and(
+        |ordering| match operator {
+            Operator::Less => ordering.is_lt(),
+            Operator::LessEqual => ordering.is_le(),
+            Operator::Greater => ordering.is_gt(),
+            _ => ordering.is_ge(),
+        },
+    )))
 }
 
 fn incomparable<'a>(left: &Value<'a>, right: &Value<'a>) -> Result<Value<'a>> {
-    let compares = |value: &Value<'a>| matches!(value, Value::Number(_)) || value.as_str().is_some();
+    let compares =
+        |value: &Value<'a>| matches!(value, Value::Number(_)) || value.as_str().is_some();
     for value in [left, right] {
         if !compares(value) && !value.is_undefined() {
             return Err(Error::new("T2010").with("value", value.shown()));
@@ -170,7 +182,9 @@ fn incomparable<'a>(left: &Value<'a>, right: &Value<'a>) -> Result<Value<'a>> {
     if left.is_undefined() || right.is_undefined() {
         return Ok(Value::Undefined);
     }
-    Err(Error::new("T2009").with("value", left.shown()).with("value2", right.shown()))
+    Err(Error::new("T2009")
+        .with("value", left.shown())
+        .with("value2", right.shown()))
 }
 
 fn integer(value: &Value<'_>, code: &'static str) -> Result<Option<f64>> {

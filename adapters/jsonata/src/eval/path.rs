@@ -26,12 +26,18 @@ impl<'a> Evaluator<'a> {
         }
         let source = self.source(path, input);
         let sequence = self.steps(&path.steps, source, path.steps.len(), env)?;
-        match node.extras.as_ref().and_then(|extras| extras.group.as_ref()) {
+        match node
+            .extras
+            .as_ref()
+            .and_then(|extras| extras.group.as_ref())
+        {
             Some(group) => {
                 let value = sequence.into_result(true, path.keep_singleton)?;
                 self.group(group, value, env)
             }
-            None => sequence.into_result(path.keep_singleton || node.keep_array, path.keep_singleton),
+            None => {
+                sequence.into_result(path.keep_singleton || node.keep_array, path.keep_singleton)
+            }
         }
     }
 
@@ -68,7 +74,11 @@ impl<'a> Evaluator<'a> {
             if sequence.len() == 0 {
                 // An empty array as the last value is a value; on the way it is none.
                 let array = index + 1 == whole && matches!(sequence, Sequence::Array(_));
-                return Ok(if array { sequence } else { Sequence::Many(Vec::new()) });
+                return Ok(if array {
+                    sequence
+                } else {
+                    Sequence::Many(Vec::new())
+                });
             }
         }
         Ok(sequence)
@@ -139,7 +149,9 @@ impl<'a> Evaluator<'a> {
         }
         let mut current = None;
         for step in &path.steps {
-            let Kind::Name(name) = &step.kind else { return Ok(None) };
+            let Kind::Name(name) = &step.kind else {
+                return Ok(None);
+            };
             if step.extras.is_some() {
                 return Ok(None);
             }
@@ -163,7 +175,9 @@ impl<'a> Evaluator<'a> {
         if let Some(object) = input.as_object() {
             return Ok(object.get(name).unwrap_or(Value::Undefined));
         }
-        let Some(items) = input.as_array() else { return Ok(Value::Undefined) };
+        let Some(items) = input.as_array() else {
+            return Ok(Value::Undefined);
+        };
         let mut found = Vec::new();
         self.budget.charge(items.len())?;
         for item in items.iter() {
@@ -223,7 +237,11 @@ impl<'a> Evaluator<'a> {
                 }
             }
         }
-        if any_array { Value::array(found) } else { Value::sequence(found) }
+        if any_array {
+            Value::array(found)
+        } else {
+            Value::sequence(found)
+        }
     }
 
     fn flatten(&mut self, items: ArrayRef<'_, 'a>, found: &mut Vec<Value<'a>>) -> Result<()> {

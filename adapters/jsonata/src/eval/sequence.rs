@@ -63,7 +63,10 @@ impl<'a> Sequence<'a> {
 }
 
 fn keep_one(items: Vec<Value<'_>>) -> Result<Value<'_>> {
-    Ok(Value::Array(Rc::new(Array::new(items)?), Flags::SEQUENCE.and(Flags::KEEP)))
+    Ok(Value::Array(
+        Rc::new(Array::new(items)?),
+        Flags::SEQUENCE.and(Flags::KEEP),
+    ))
 }
 
 /// Puts the results of a step for one value after the other into one sequence. Arrays are
@@ -109,7 +112,9 @@ impl<'a> Flattener<'a> {
 
     /// The sequence; the `last` step of a path gives a single array as it is.
     pub(super) fn finish(self, last: bool) -> Sequence<'a> {
-        let Some(first) = self.first else { return Sequence::Many(self.items) };
+        let Some(first) = self.first else {
+            return Sequence::Many(self.items);
+        };
         if first.as_array().is_none() || first.is_constructed() && !last {
             return Sequence::One(first);
         }

@@ -17,7 +17,9 @@ impl<'a> Evaluator<'a> {
         input: Value<'a>,
         env: Env,
     ) -> Result<Value<'a>> {
-        let Some(items) = input.as_array() else { return Ok(input) };
+        let Some(items) = input.as_array() else {
+            return Ok(input);
+        };
         if items.len() < 2 {
             return Ok(input);
         }
@@ -25,7 +27,12 @@ impl<'a> Evaluator<'a> {
         let order = self.order_by(node, terms, items.len(), |evaluator, term, index| {
             evaluator.eval(&term.key, &items[index], env)
         })?;
-        Value::array(order.into_iter().map(|index| items[index].clone()).collect())
+        Value::array(
+            order
+                .into_iter()
+                .map(|index| items[index].clone())
+                .collect(),
+        )
     }
 
     pub(super) fn sort_tuples(
@@ -37,11 +44,17 @@ impl<'a> Evaluator<'a> {
         env: Env,
     ) -> Result<Vec<Tuple<'a>>> {
         let order = self.order_by(node, terms, tuples.len(), |evaluator, term, index| {
-            evaluator.with_tuple(bindings, &tuples[index], env, |evaluator, context, inner| {
-                evaluator.eval(&term.key, context, inner)
-            })
+            evaluator.with_tuple(
+                bindings,
+                &tuples[index],
+                env,
+                |evaluator, context, inner| evaluator.eval(&term.key, context, inner),
+            )
         })?;
-        Ok(order.into_iter().map(|index| std::mem::take(&mut tuples[index])).collect())
+        Ok(order
+            .into_iter()
+            .map(|index| std::mem::take(&mut tuples[index]))
+            .collect())
     }
 
     /// The order of `count` elements by terms, each of which is evaluated at most once for each
@@ -63,7 +76,9 @@ impl<'a> Evaluator<'a> {
                     }
                 }
                 let of = |index: usize| {
-                    keys[index * terms.len() + at].as_ref().unwrap_or(&Value::Undefined)
+                    keys[index * terms.len() + at]
+                        .as_ref()
+                        .unwrap_or(&Value::Undefined)
                 };
                 match order(node, term, of(left), of(right))? {
                     Ordering::Equal => {}
@@ -142,5 +157,9 @@ fn order(node: &Node, term: &Term, left: &Value<'_>, right: &Value<'_>) -> Resul
             }
         },
     };
-    Ok(if term.descending { ordering.reverse() } else { ordering })
+    Ok(if term.descending {
+        ordering.reverse()
+    } else {
+        ordering
+    })
 }

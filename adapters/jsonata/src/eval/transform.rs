@@ -15,8 +15,7 @@ use crate::value::{Object, TransformClosure, Value, number};
 
 use super::{Env, Evaluator};
 
-static SIGNATURE: LazyLock<Option<Signature>> =
-    LazyLock::new(|| Signature::parse("<(oa):o>").ok());
+static SIGNATURE: LazyLock<Option<Signature>> = LazyLock::new(|| Signature::parse("<(oa):o>").ok());
 
 /// What became of each object that was found, by its address in the copy.
 type Changes<'a> = HashMap<usize, Object<'a>>;
@@ -36,12 +35,19 @@ impl<'a> Evaluator<'a> {
             Some(signature) => signature.apply(arguments, input)?,
             None => arguments,
         };
-        let Some(value) = arguments.into_iter().next().filter(|value| !value.is_undefined()) else {
+        let Some(value) = arguments
+            .into_iter()
+            .next()
+            .filter(|value| !value.is_undefined())
+        else {
             return Ok(Value::Undefined);
         };
         let transform = closure.transform;
         let base = self.stack.len();
-        let outer = Env { base, frame: closure.frame };
+        let outer = Env {
+            base,
+            frame: closure.frame,
+        };
         let copy = match self.variable(&transform.clone, outer) {
             Value::Native(_) => self.copy(&value, true)?,
             function if function.is_function() => {
@@ -84,7 +90,9 @@ impl<'a> Evaluator<'a> {
                 }
             };
             if let Value::Object(object) = item {
-                let target = changes.entry(address(object)).or_insert_with(|| (**object).clone());
+                let target = changes
+                    .entry(address(object))
+                    .or_insert_with(|| (**object).clone());
                 for (key, value) in entries {
                     target.insert(key, self.copy(&value, false)?)?;
                 }
@@ -109,8 +117,10 @@ impl<'a> Evaluator<'a> {
     pub(crate) fn copy(&mut self, value: &Value<'a>, through_text: bool) -> Result<Value<'a>> {
         self.budget.charge(1)?;
         if let Some(items) = value.as_array() {
-            let items: Result<Vec<_>> =
-                items.iter().map(|item| with_stack(|| self.copy(&item, through_text))).collect();
+            let items: Result<Vec<_>> = items
+                .iter()
+                .map(|item| with_stack(|| self.copy(&item, through_text)))
+                .collect();
             return Value::array(items?);
         }
         if let Some(entries) = value.as_object() {
@@ -136,8 +146,9 @@ impl<'a> Evaluator<'a> {
         match value {
             Value::Array(array, flags) => {
                 let items = array.items.iter();
-                let items: Result<Vec<_>> =
-                    items.map(|item| with_stack(|| self.put_in_place(item, changes))).collect();
+                let items: Result<Vec<_>> = items
+                    .map(|item| with_stack(|| self.put_in_place(item, changes)))
+                    .collect();
                 let array = crate::value::Array::new(items?)?;
                 Ok(Value::Array(Rc::new(array), *flags))
             }
@@ -160,7 +171,10 @@ fn keys_to_delete(keys: &Value<'_>) -> Option<Vec<String>> {
     match keys {
         Value::Undefined => Some(Vec::new()),
         keys => match keys.as_array() {
-            Some(items) => items.iter().map(|item| item.as_str().map(str::to_owned)).collect(),
+            Some(items) => items
+                .iter()
+                .map(|item| item.as_str().map(str::to_owned))
+                .collect(),
             None => Some(vec![keys.as_str()?.to_owned()]),
         },
     }

@@ -20,7 +20,10 @@ impl<'a> Evaluator<'a> {
         input: &Value<'a>,
         env: Env,
     ) -> Result<Value<'a>> {
-        let group = node.extras.as_ref().and_then(|extras| extras.group.as_ref());
+        let group = node
+            .extras
+            .as_ref()
+            .and_then(|extras| extras.group.as_ref());
         let source = self.source(path, input);
         let (before, binding) = path.steps.split_at(bindings.first);
         let mut sequence = self.steps(before, source, path.steps.len(), env)?;
@@ -49,10 +52,15 @@ impl<'a> Evaluator<'a> {
             return self.group_tuples(group, bindings, tuples, env);
         }
         if path.tuple {
-            let stream = TupleStream { names: &bindings.names, tuples };
+            let stream = TupleStream {
+                names: &bindings.names,
+                tuples,
+            };
             return Ok(Value::Tuples(Rc::new(stream)));
         }
-        let contexts = tuples.into_iter().filter_map(|mut tuple| tuple.swap_remove(0));
+        let contexts = tuples
+            .into_iter()
+            .filter_map(|mut tuple| tuple.swap_remove(0));
         let contexts = contexts.filter(|value| !value.is_undefined()).collect();
         let keep = path.keep_singleton || node.keep_array;
         Sequence::Many(contexts).into_result(keep, path.keep_singleton)
@@ -73,7 +81,10 @@ impl<'a> Evaluator<'a> {
         if let Some(group) = &extras.group {
             return self.group_tuples(group, bindings, tuples, env);
         }
-        Ok(Value::Tuples(Rc::new(TupleStream { names: stream.names, tuples })))
+        Ok(Value::Tuples(Rc::new(TupleStream {
+            names: stream.names,
+            tuples,
+        })))
     }
 
     /// Runs `inside` with the context and the names of a tuple.
@@ -88,7 +99,10 @@ impl<'a> Evaluator<'a> {
         for (slot, value) in tuple.iter().enumerate().skip(1) {
             self.set(&bindings.scope, slot, value.clone(), inner);
         }
-        let context = tuple.first().and_then(Option::as_ref).unwrap_or(&Value::Undefined);
+        let context = tuple
+            .first()
+            .and_then(Option::as_ref)
+            .unwrap_or(&Value::Undefined);
         let result = inside(self, context, inner)?;
         self.exit(&bindings.scope, inner);
         Ok(result)
@@ -109,13 +123,16 @@ impl<'a> Evaluator<'a> {
             }
         } else {
             let tuples = tuples.unwrap_or_else(|| {
-                (0..source.len()).map(|index| tuple(bindings, source.get(index))).collect()
+                (0..source.len())
+                    .map(|index| tuple(bindings, source.get(index)))
+                    .collect()
             });
             let mut made = Vec::new();
             for (index, tuple) in tuples.iter().enumerate() {
-                let value = self.with_tuple(bindings, tuple, env, |evaluator, context, inner| {
-                    evaluator.eval(step, context, inner)
-                })?;
+                let value =
+                    self.with_tuple(bindings, tuple, env, |evaluator, context, inner| {
+                        evaluator.eval(step, context, inner)
+                    })?;
                 self.join(step, bindings, tuple, value, &mut made)?;
                 if let Some(trace) = &mut self.trace
                     && index == 0
@@ -147,7 +164,12 @@ impl<'a> Evaluator<'a> {
         }
         if let Value::Tuples(stream) = &value {
             self.budget.extend(made.len(), stream.tuples.len())?;
-            made.extend(stream.tuples.iter().map(|inner| merge(bindings, tuple, stream, inner)));
+            made.extend(
+                stream
+                    .tuples
+                    .iter()
+                    .map(|inner| merge(bindings, tuple, stream, inner)),
+            );
             return Ok(());
         }
         let items = value.as_array();
@@ -185,9 +207,17 @@ impl<'a> Evaluator<'a> {
     ) -> Result<Vec<Tuple<'a>>> {
         let items = (0..source.len()).map(|index| source.get(index)).collect();
         let sorted = self.sort(step, terms, Value::sequence(items)?, env)?;
-        let index = step.extras.as_ref().and_then(|extras| extras.index.as_ref());
+        let index = step
+            .extras
+            .as_ref()
+            .and_then(|extras| extras.index.as_ref());
         let mut tuples = Vec::new();
-        for (at, item) in sorted.as_array().iter().flat_map(|items| items.iter()).enumerate() {
+        for (at, item) in sorted
+            .as_array()
+            .iter()
+            .flat_map(|items| items.iter())
+            .enumerate()
+        {
             let mut next = tuple(bindings, item);
             if let Some(binding) = index {
                 next[binding.slot] = Some(Value::Number(at as f64));

@@ -15,9 +15,15 @@ pub(super) static FUNCTIONS: [Native; 5] = [
 ];
 
 /// How many numbers there are, and what they fold to; `None` if the argument is missing.
-fn fold(call: &mut Call<'_, '_>, start: f64, of: fn(f64, f64) -> f64) -> Result<Option<(usize, f64)>> {
+fn fold(
+    call: &mut Call<'_, '_>,
+    start: f64,
+    of: fn(f64, f64) -> f64,
+) -> Result<Option<(usize, f64)>> {
     let argument = call.argument(0);
-    let Some(items) = argument.as_array() else { return Ok(None) };
+    let Some(items) = argument.as_array() else {
+        return Ok(None);
+    };
     call.charge(items.len())?;
     let folded = items.iter().fold(start, |total, item| match item {
         Value::Number(number) => of(total, number),

@@ -87,7 +87,11 @@ fn zip<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
     call.charge(rows.saturating_mul(call.arguments.len()))?;
     let row = |index: usize| {
         let columns = call.arguments.iter();
-        Value::array(columns.filter_map(|column| column.as_array()?.get(index)).collect())
+        Value::array(
+            columns
+                .filter_map(|column| column.as_array()?.get(index))
+                .collect(),
+        )
     };
     let rows: Result<Vec<_>> = (0..rows).map(row).collect();
     call.array(rows?)
@@ -115,11 +119,17 @@ fn sort<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
         })?
     } else {
         let env = call.env;
-        call.evaluator.merge_sort(items.len(), |evaluator, left, right| {
-            let arguments = Arguments::from_iter([items[left].clone(), items[right].clone()]);
-            let answer = evaluator.apply(&comparator, arguments, &Value::Null, env)?;
-            Ok(compare::script_truth(&answer))
-        })?
+        call.evaluator
+            .merge_sort(items.len(), |evaluator, left, right| {
+                let arguments = Arguments::from_iter([items[left].clone(), items[right].clone()]);
+                let answer = evaluator.apply(&comparator, arguments, &Value::Null, env)?;
+                Ok(compare::script_truth(&answer))
+            })?
     };
-    call.array(order.into_iter().map(|index| items[index].clone()).collect())
+    call.array(
+        order
+            .into_iter()
+            .map(|index| items[index].clone())
+            .collect(),
+    )
 }

@@ -52,7 +52,11 @@ fn type_of<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
 /// The text of an argument, unless it is empty.
 fn message(call: &Call<'_, '_>, index: usize, otherwise: &str) -> String {
     let given = call.argument(index);
-    given.as_str().filter(|text| !text.is_empty()).unwrap_or(otherwise).to_owned()
+    given
+        .as_str()
+        .filter(|text| !text.is_empty())
+        .unwrap_or(otherwise)
+        .to_owned()
 }
 
 fn error<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
@@ -70,7 +74,9 @@ fn assert<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
 
 fn eval<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
     let source = call.argument(0);
-    let Some(source) = source.as_str() else { return Ok(Value::Undefined) };
+    let Some(source) = source.as_str() else {
+        return Ok(Value::Undefined);
+    };
     let input = match call.argument(1) {
         Value::Undefined => call.context.clone(),
         focus if focus.as_array().is_some() && !focus.is_sequence() => {

@@ -40,7 +40,9 @@ fn format<'a>(call: &mut Call<'_, 'a>, millis: f64, first: usize) -> Result<Valu
 
 fn to_millis<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
     let (argument, picture) = (call.argument(0), call.argument(1));
-    let Some(text) = argument.as_str() else { return Ok(Value::Undefined) };
+    let Some(text) = argument.as_str() else {
+        return Ok(Value::Undefined);
+    };
     call.charge(text.len() + picture.as_str().map_or(0, str::len))?;
     let millis = match picture.as_str() {
         Some(picture) => {

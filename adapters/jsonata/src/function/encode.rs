@@ -34,15 +34,22 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
 /// Each UTF-16 unit is one byte, its low one, as in the reference.
 fn base64encode<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
     let argument = call.argument(0);
-    let Some(text) = argument.as_str() else { return Ok(Value::Undefined) };
-    let bytes: Vec<u8> = text.encode_utf16().map(|unit| unit.to_le_bytes()[0]).collect();
+    let Some(text) = argument.as_str() else {
+        return Ok(Value::Undefined);
+    };
+    let bytes: Vec<u8> = text
+        .encode_utf16()
+        .map(|unit| unit.to_le_bytes()[0])
+        .collect();
     call.text(LENIENT.encode(bytes))
 }
 
 /// What is no character of the alphabet is passed over; each byte is one character.
 fn base64decode<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
     let argument = call.argument(0);
-    let Some(text) = argument.as_str() else { return Ok(Value::Undefined) };
+    let Some(text) = argument.as_str() else {
+        return Ok(Value::Undefined);
+    };
     let text = text.split('=').next().unwrap_or_default();
     let mut kept: Vec<u8> = text
         .bytes()
@@ -62,7 +69,9 @@ fn base64decode<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
 
 fn encode<'a>(call: &mut Call<'_, 'a>, also_kept: &str) -> Result<Value<'a>> {
     let argument = call.argument(0);
-    let Some(text) = argument.as_str() else { return Ok(Value::Undefined) };
+    let Some(text) = argument.as_str() else {
+        return Ok(Value::Undefined);
+    };
     let mut encoded = String::with_capacity(text.len());
     for c in text.chars() {
         if c.is_ascii_alphanumeric() || UNRESERVED.contains(c) || also_kept.contains(c) {
@@ -70,14 +79,19 @@ fn encode<'a>(call: &mut Call<'_, 'a>, also_kept: &str) -> Result<Value<'a>> {
             continue;
         }
         for byte in c.encode_utf8(&mut [0; 4]).bytes() {
-            encoded.extend(["%", HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+            encoded.extend([
+                "%",
+                HEX[usize::from(byte >> 4)],
+                HEX[usize::from(byte & 15)],
+            ]);
         }
     }
     call.text(encoded)
 }
 
-const HEX: [&str; 16] =
-    ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "A", "B", "C", "D", "E", "F"];
+const HEX: [&str; 16] = [
+    "0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "A", "B", "C", "D", "E", "F",
+];
 
 fn encode_component<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
     encode(call, "")
@@ -97,10 +111,14 @@ fn decode_url<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
 
 fn decode<'a>(call: &mut Call<'_, 'a>, kept: &str, name: &'static str) -> Result<Value<'a>> {
     let argument = call.argument(0);
-    let Some(text) = argument.as_str() else { return Ok(Value::Undefined) };
+    let Some(text) = argument.as_str() else {
+        return Ok(Value::Undefined);
+    };
     match decoded(text, kept) {
         Some(text) => call.text(text),
-        None => Err(Error::new("D3140").with("value", text).with("functionName", name)),
+        None => Err(Error::new("D3140")
+            .with("value", text)
+            .with("functionName", name)),
     }
 }
 
@@ -114,7 +132,11 @@ fn decoded(text: &str, kept: &str) -> Option<String> {
             rest = after;
             continue;
         }
-        let digit = |at: usize| after.get(at).and_then(|byte| char::from(*byte).to_digit(16));
+        let digit = |at: usize| {
+            after
+                .get(at)
+                .and_then(|byte| char::from(*byte).to_digit(16))
+        };
         let byte = u8::try_from(digit(0)? * 16 + digit(1)?).ok()?;
         if byte.is_ascii() && kept.contains(char::from(byte)) {
             bytes.extend_from_slice(&rest[..3]);

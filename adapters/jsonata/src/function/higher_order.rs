@@ -34,7 +34,9 @@ pub(super) fn arguments<'a>(
 
 fn map<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
     let (argument, function) = (call.argument(0), call.argument(1));
-    let Some(items) = argument.as_array() else { return Ok(Value::Undefined) };
+    let Some(items) = argument.as_array() else {
+        return Ok(Value::Undefined);
+    };
     let mut mapped = Vec::with_capacity(items.len());
     for (index, item) in items.iter().enumerate() {
         let place = Value::Number(index as f64);
@@ -48,11 +50,16 @@ fn map<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
 
 fn filter<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
     let (argument, function) = (call.argument(0), call.argument(1));
-    let Some(items) = argument.as_array() else { return Ok(Value::Undefined) };
+    let Some(items) = argument.as_array() else {
+        return Ok(Value::Undefined);
+    };
     let mut kept = Vec::new();
     for (index, item) in items.iter().enumerate() {
         let place = Value::Number(index as f64);
-        let answer = call.invoke(&function, arguments(&function, item.clone(), place, &argument))?;
+        let answer = call.invoke(
+            &function,
+            arguments(&function, item.clone(), place, &argument),
+        )?;
         if call.evaluator.truth(&answer)? {
             kept.push(item);
         }
@@ -62,13 +69,17 @@ fn filter<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
 
 fn single<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
     let (argument, function) = (call.argument(0), call.argument(1));
-    let Some(items) = argument.as_array() else { return Ok(Value::Undefined) };
+    let Some(items) = argument.as_array() else {
+        return Ok(Value::Undefined);
+    };
     let mut found = None;
     for (index, item) in items.iter().enumerate() {
         let place = Value::Number(index as f64);
         let fits = function.is_undefined() || {
-            let answer =
-                call.invoke(&function, arguments(&function, item.clone(), place, &argument))?;
+            let answer = call.invoke(
+                &function,
+                arguments(&function, item.clone(), place, &argument),
+            )?;
             call.evaluator.truth(&answer)?
         };
         if fits && found.replace(item).is_some() {
@@ -80,7 +91,9 @@ fn single<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
 
 fn reduce<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
     let (argument, function, start) = (call.argument(0), call.argument(1), call.argument(2));
-    let Some(items) = argument.as_array() else { return Ok(Value::Undefined) };
+    let Some(items) = argument.as_array() else {
+        return Ok(Value::Undefined);
+    };
     let arity = Evaluator::arity(&function);
     if arity < 2 {
         return Err(Error::new("D3050").with("index", 1));

@@ -39,7 +39,9 @@ fn number<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
     };
     match number {
         Some(number) => Ok(Value::Number(number)),
-        None => Err(Error::new("D3030").with("value", argument.shown()).with("index", 1)),
+        None => Err(Error::new("D3030")
+            .with("value", argument.shown())
+            .with("index", 1)),
     }
 }
 
@@ -53,9 +55,10 @@ fn parse(text: &str) -> Option<f64> {
             let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
             let unsigned = text.strip_prefix('-').unwrap_or(text);
             let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
-                Some((mantissa, exponent)) => {
-                    (mantissa, Some(exponent.strip_prefix(['+', '-']).unwrap_or(exponent)))
-                }
+                Some((mantissa, exponent)) => (
+                    mantissa,
+                    Some(exponent.strip_prefix(['+', '-']).unwrap_or(exponent)),
+                ),
                 None => (unsigned, None),
             };
             let plain = match mantissa.split_once('.') {
@@ -63,7 +66,11 @@ fn parse(text: &str) -> Option<f64> {
                 None => digits(mantissa),
             };
             let fits = plain && exponent.is_none_or(digits);
-            return if fits { text.parse().ok().filter(|n: &f64| n.is_finite()) } else { None };
+            return if fits {
+                text.parse().ok().filter(|n: &f64| n.is_finite())
+            } else {
+                None
+            };
         }
     };
     let digits = &text[2..];
@@ -93,7 +100,9 @@ fn ceil<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
 
 fn round<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
     let places = numeric(call, 1).unwrap_or(0.0);
-    Ok(numeric(call, 0).map_or(Value::Undefined, |number| Value::Number(rounded(number, places))))
+    Ok(numeric(call, 0).map_or(Value::Undefined, |number| {
+        Value::Number(rounded(number, places))
+    }))
 }
 
 /// Half to even. The point is shifted in the number's text, as shifting by multiplication would
@@ -101,7 +110,11 @@ fn round<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
 pub(crate) fn rounded(number: f64, places: f64) -> f64 {
     let number = shift(number, places);
     let floor = number.floor();
-    let mut whole = if number - floor >= 0.5 { floor + 1.0 } else { floor };
+    let mut whole = if number - floor >= 0.5 {
+        floor + 1.0
+    } else {
+        floor
+    };
     if (whole - number).abs() == 0.5 && (whole % 2.0).abs() == 1.0 {
         whole -= 1.0;
     }
@@ -131,13 +144,17 @@ fn sqrt<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
 }
 
 fn power<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
-    let Some(base) = numeric(call, 0) else { return Ok(Value::Undefined) };
+    let Some(base) = numeric(call, 0) else {
+        return Ok(Value::Undefined);
+    };
     let exponent = numeric(call, 1).unwrap_or(f64::NAN);
     let power = base.powf(exponent);
     if power.is_finite() {
         return Ok(Value::Number(power));
     }
-    let error = Error::new("D3061").with("index", 1).with("value", Value::Number(base).shown());
+    let error = Error::new("D3061")
+        .with("index", 1)
+        .with("value", Value::Number(base).shown());
     Err(error.with("exp", Value::Number(exponent).shown()))
 }
 
@@ -146,7 +163,9 @@ fn random<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
 }
 
 fn format_number<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
-    let Some(number) = numeric(call, 0) else { return Ok(Value::Undefined) };
+    let Some(number) = numeric(call, 0) else {
+        return Ok(Value::Undefined);
+    };
     let (picture, options) = (call.argument(1), call.argument(2));
     let mut format = decimal::Format::default();
     for (key, value) in options.as_object().iter().flat_map(|object| object.iter()) {
@@ -161,7 +180,9 @@ fn format_number<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
 }
 
 fn format_base<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
-    let Some(number) = numeric(call, 0) else { return Ok(Value::Undefined) };
+    let Some(number) = numeric(call, 0) else {
+        return Ok(Value::Undefined);
+    };
     let number = rounded(number, 0.0);
     let radix = rounded(numeric(call, 1).unwrap_or(10.0), 0.0);
     if !(2.0..=36.0).contains(&radix) {
@@ -173,7 +194,11 @@ fn format_base<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
     let mut digits = Vec::new();
     let mut rest = number.abs();
     loop {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a digit")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a digit"
+        )]
         digits.push(char::from_digit((rest % radix) as u32, radix as u32).unwrap_or('0'));
         rest = (rest / radix).floor();
         if rest == 0.0 {
@@ -187,7 +212,9 @@ fn format_base<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
 }
 
 fn format_integer<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
-    let Some(number) = numeric(call, 0) else { return Ok(Value::Undefined) };
+    let Some(number) = numeric(call, 0) else {
+        return Ok(Value::Undefined);
+    };
     let picture = call.argument(1);
     let picture = picture.as_str().unwrap_or("");
     call.charge(picture.len())?;
@@ -197,7 +224,9 @@ fn format_integer<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
 
 fn parse_integer<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
     let (argument, picture) = (call.argument(0), call.argument(1));
-    let Some(text) = argument.as_str() else { return Ok(Value::Undefined) };
+    let Some(text) = argument.as_str() else {
+        return Ok(Value::Undefined);
+    };
     let picture = picture.as_str().unwrap_or("");
     call.charge(picture.len() + text.len())?;
     let number = integer::Picture::parse(picture)?.parse_text(text)?;

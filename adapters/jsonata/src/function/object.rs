@@ -64,7 +64,11 @@ fn spread<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
     let mut found = Vec::new();
     if argument.as_array().is_some() {
         collect_entries(call, &argument, &mut found)?;
-        return if found.is_empty() { Ok(Value::Undefined) } else { call.array(found) };
+        return if found.is_empty() {
+            Ok(Value::Undefined)
+        } else {
+            call.array(found)
+        };
     }
     if argument.as_object().is_some() {
         collect_entries(call, &argument, &mut found)?;
@@ -98,7 +102,9 @@ fn collect_entries<'a>(
 
 fn merge<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
     let argument = call.argument(0);
-    let Some(items) = argument.as_array() else { return Ok(Value::Undefined) };
+    let Some(items) = argument.as_array() else {
+        return Ok(Value::Undefined);
+    };
     let mut merged = Object::default();
     for item in items.iter() {
         for (key, value) in item.as_object().iter().flat_map(|object| object.iter()) {
@@ -113,8 +119,10 @@ fn each<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
     let (argument, function) = (call.argument(0), call.argument(1));
     let mut found = Vec::new();
     for (key, value) in argument.as_object().iter().flat_map(|object| object.iter()) {
-        let value =
-            call.invoke(&function, arguments(&function, value, key.into(), &argument))?;
+        let value = call.invoke(
+            &function,
+            arguments(&function, value, key.into(), &argument),
+        )?;
         if !value.is_undefined() {
             found.push(value);
         }
@@ -127,13 +135,19 @@ fn sift<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
     let mut kept = Object::default();
     for (key, value) in argument.as_object().iter().flat_map(|object| object.iter()) {
         let name = Value::from(key.clone());
-        let answer =
-            call.invoke(&function, arguments(&function, value.clone(), name, &argument))?;
+        let answer = call.invoke(
+            &function,
+            arguments(&function, value.clone(), name, &argument),
+        )?;
         if call.evaluator.truth(&answer)? {
             kept.insert(key, value)?;
         }
     }
-    Ok(if kept.len() == 0 { Value::Undefined } else { Value::Object(Rc::new(kept)) })
+    Ok(if kept.len() == 0 {
+        Value::Undefined
+    } else {
+        Value::Object(Rc::new(kept))
+    })
 }
 
 fn clone<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {

@@ -25,7 +25,9 @@ fn limit(call: &Call<'_, '_>, index: usize, code: &'static str) -> Result<f64> {
     match call.argument(index) {
         Value::Number(limit) if limit < 0.0 => {
             let value = Value::Number(limit).shown();
-            Err(Error::new(code).with("value", value).with("index", index + 1))
+            Err(Error::new(code)
+                .with("value", value)
+                .with("index", index + 1))
         }
         Value::Number(limit) => Ok(limit),
         _ => Ok(f64::INFINITY),
@@ -34,7 +36,9 @@ fn limit(call: &Call<'_, '_>, index: usize, code: &'static str) -> Result<f64> {
 
 fn contains<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
     let (argument, token) = (call.argument(0), call.argument(1));
-    let Some(text) = argument.as_str() else { return Ok(Value::Undefined) };
+    let Some(text) = argument.as_str() else {
+        return Ok(Value::Undefined);
+    };
     call.charge(1 + text.len() / 16)?;
     if let Some(token) = token.as_str() {
         return Ok(Value::Bool(text.contains(token)));
@@ -53,7 +57,9 @@ fn contains<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
 
 fn split<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
     let (argument, separator) = (call.argument(0), call.argument(1));
-    let Some(text) = argument.as_str() else { return Ok(Value::Undefined) };
+    let Some(text) = argument.as_str() else {
+        return Ok(Value::Undefined);
+    };
     let limit = limit(call, 2, "D3020")?;
     call.charge(1 + text.len() / 16)?;
     let mut pieces = Vec::new();
@@ -83,7 +89,9 @@ fn split<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
     let mut cursor = Cursor::new(&argument, &separator);
     let mut start = 0;
     while !is_full(&pieces) {
-        let Some(found) = cursor.next(call)? else { break };
+        let Some(found) = cursor.next(call)? else {
+            break;
+        };
         pieces.push(piece(&argument, start.min(found.start), found.start));
         start = found.end;
     }
@@ -102,7 +110,9 @@ fn matches<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
     let mut cursor = Cursor::new(&argument, &matcher);
     let mut all = Vec::new();
     while (all.len() as f64) < limit {
-        let Some(found) = cursor.next(call)? else { break };
+        let Some(found) = cursor.next(call)? else {
+            break;
+        };
         let mut object = Object::with_capacity(3);
         object.insert(Str::Text("match"), found.text)?;
         object.insert(Str::Text("index"), Value::Number(found.index))?;
@@ -114,7 +124,9 @@ fn matches<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
 
 fn replace<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
     let (argument, pattern, replacement) = (call.argument(0), call.argument(1), call.argument(2));
-    let Some(text) = argument.as_str() else { return Ok(Value::Undefined) };
+    let Some(text) = argument.as_str() else {
+        return Ok(Value::Undefined);
+    };
     if pattern.as_str() == Some("") {
         return Err(Error::new("D3010").with("value", "").with("index", 2));
     }
@@ -139,7 +151,9 @@ fn replace<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
     } else {
         let mut cursor = Cursor::new(&argument, &pattern);
         while count < limit {
-            let Some(found) = cursor.next(call)? else { break };
+            let Some(found) = cursor.next(call)? else {
+                break;
+            };
             replaced.push_str(&text[position.min(found.start)..found.start]);
             substitute(call, &argument, &found, &replacement, &mut replaced)?;
             call.evaluator.budget.fits(replaced.len())?;
@@ -169,7 +183,12 @@ fn substitute<'a>(
             return Ok(());
         };
         let groups: Vec<Value<'a>> = groups.iter().collect();
-        expand(template, found.text.as_str().unwrap_or(""), &groups, replaced);
+        expand(
+            template,
+            found.text.as_str().unwrap_or(""),
+            &groups,
+            replaced,
+        );
         return Ok(());
     }
     let object = found.object(call, subject)?;
@@ -202,7 +221,11 @@ fn expand(template: &str, whole: &str, groups: &[Value<'_>], out: &mut String) {
         }
         let most = groups.len().max(1).to_string().len();
         let number = |most: usize| {
-            let digits = rest.bytes().take(most).take_while(u8::is_ascii_digit).count();
+            let digits = rest
+                .bytes()
+                .take(most)
+                .take_while(u8::is_ascii_digit)
+                .count();
             rest[..digits].parse::<usize>().ok()
         };
         let index = match number(most) {
@@ -227,8 +250,9 @@ mod tests {
 
     #[test]
     fn templates() {
-        let groups: Vec<Value<'_>> =
-            ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k"].map(Value::Text).to_vec();
+        let groups: Vec<Value<'_>> = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k"]
+            .map(Value::Text)
+            .to_vec();
         for (template, groups, expanded) in [
             ("$0-$1$$", &groups[..2], "w-a$"),
             ("$12$11$3x", &groups[..], "a2kcx"),

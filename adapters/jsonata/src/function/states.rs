@@ -23,17 +23,25 @@ pub(super) static FUNCTIONS: [Native; 6] = [
 /// An array cut into arrays of a size; the last may be shorter.
 fn partition<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
     let (argument, size) = (call.argument(0), call.argument(1));
-    let Some(items) = argument.as_array() else { return Ok(Value::Undefined) };
+    let Some(items) = argument.as_array() else {
+        return Ok(Value::Undefined);
+    };
     let size = match size {
         Value::Number(size) if size >= 1.0 && size.fract() == 0.0 => size,
         other => return Err(Error::new("D4002").with("value", other.shown())),
     };
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it saturates"
+    )]
     let size = size as usize;
     call.charge(items.len())?;
     let items: Vec<Value<'a>> = items.iter().collect();
-    let parts: Result<Vec<_>> =
-        items.chunks(size).map(|part| Value::array(part.to_vec())).collect();
+    let parts: Result<Vec<_>> = items
+        .chunks(size)
+        .map(|part| Value::array(part.to_vec()))
+        .collect();
     call.array(parts?)
 }
 
@@ -48,16 +56,26 @@ fn range<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
         return Err(Error::new("D4003").with("value", Value::Number(step).shown()));
     }
     let count = ((last - first) / step + 1.0).floor().max(0.0);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it saturates"
+    )]
     let count = count as usize;
     call.evaluator.budget.extend(0, count)?;
-    call.array((0..count).map(|at| Value::Number(first + at as f64 * step)).collect())
+    call.array(
+        (0..count)
+            .map(|at| Value::Number(first + at as f64 * step))
+            .collect(),
+    )
 }
 
 /// The digest of a text, in hexadecimal.
 fn hash<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
     let (argument, algorithm) = (call.argument(0), call.argument(1));
-    let Some(text) = argument.as_str() else { return Ok(Value::Undefined) };
+    let Some(text) = argument.as_str() else {
+        return Ok(Value::Undefined);
+    };
     call.charge(1 + text.len() / 4)?;
     let digest = match algorithm.as_str().unwrap_or("") {
         "MD5" => digest::<md5::Md5>(text),
@@ -75,11 +93,13 @@ fn digest<D: Digest>(text: &str) -> String {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a text cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+    bytes
+        .iter()
+        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+            // Writing to a text cannot fail.
+            let _ = write!(text, "{byte:02x}");
+            text
+        })
 }
 
 /// With a seed, always the same number.
@@ -99,14 +119,22 @@ fn uuid<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
     bytes[6] = bytes[6] & 0x0F | 0x40;
     bytes[8] = bytes[8] & 0x3F | 0x80;
     let text = hex(&bytes);
-    let parts = [&text[..8], &text[8..12], &text[12..16], &text[16..20], &text[20..]];
+    let parts = [
+        &text[..8],
+        &text[8..12],
+        &text[12..16],
+        &text[16..20],
+        &text[20..],
+    ];
     call.text(parts.join("-"))
 }
 
 /// What a text of JSON says.
 fn parse<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
     let argument = call.argument(0);
-    let Some(text) = argument.as_str() else { return Ok(Value::Undefined) };
+    let Some(text) = argument.as_str() else {
+        return Ok(Value::Undefined);
+    };
     call.charge(1 + text.len() / 4)?;
     match serde_json::from_str(text) {
         Ok(json) => Value::of_json(json, &mut call.evaluator.budget),

@@ -38,7 +38,9 @@ pub(super) fn piece<'a>(text: &Value<'a>, start: usize, end: usize) -> Value<'a>
 /// Counts in characters, as JavaScript's `slice` does: from the end where a place is negative.
 fn substring<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
     let argument = call.argument(0);
-    let Some(text) = argument.as_str() else { return Ok(Value::Undefined) };
+    let Some(text) = argument.as_str() else {
+        return Ok(Value::Undefined);
+    };
     call.charge(1 + text.len() / 16)?;
     let count = text.chars().count() as f64;
     let number = |value: Value<'a>| match value {
@@ -57,20 +59,34 @@ fn substring<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
     };
     let place = |at: f64| {
         let at = at.trunc();
-        if at < 0.0 { (count + at).max(0.0) } else { at.min(count) }
+        if at < 0.0 {
+            (count + at).max(0.0)
+        } else {
+            at.min(count)
+        }
     };
     let (start, end) = (place(start), place(end));
     if start >= end {
         return Ok(Value::Text(""));
     }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is in range")]
-    let byte = |at: f64| text.char_indices().nth(at as usize).map_or(text.len(), |(at, _)| at);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it is in range"
+    )]
+    let byte = |at: f64| {
+        text.char_indices()
+            .nth(at as usize)
+            .map_or(text.len(), |(at, _)| at)
+    };
     Ok(piece(&argument, byte(start), byte(end)))
 }
 
 fn substring_before<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
     let (argument, mark) = (call.argument(0), call.argument(1));
-    let (Some(text), Some(mark)) = (argument.as_str(), mark.as_str()) else { return Ok(argument) };
+    let (Some(text), Some(mark)) = (argument.as_str(), mark.as_str()) else {
+        return Ok(argument);
+    };
     call.charge(1 + text.len() / 16)?;
     Ok(match text.find(mark) {
         Some(at) => piece(&argument, 0, at),
@@ -80,7 +96,9 @@ fn substring_before<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
 
 fn substring_after<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
     let (argument, mark) = (call.argument(0), call.argument(1));
-    let (Some(text), Some(mark)) = (argument.as_str(), mark.as_str()) else { return Ok(argument) };
+    let (Some(text), Some(mark)) = (argument.as_str(), mark.as_str()) else {
+        return Ok(argument);
+    };
     call.charge(1 + text.len() / 16)?;
     Ok(match text.find(mark) {
         Some(at) => piece(&argument, at + mark.len(), text.len()),
@@ -105,7 +123,9 @@ fn uppercase<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
 /// In characters.
 fn length<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
     let argument = call.argument(0);
-    let Some(text) = argument.as_str() else { return Ok(Value::Undefined) };
+    let Some(text) = argument.as_str() else {
+        return Ok(Value::Undefined);
+    };
     call.charge(1 + text.len() / 16)?;
     Ok(Value::Number(text.chars().count() as f64))
 }
@@ -113,8 +133,12 @@ fn length<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
 /// Without space at the ends, and with single spaces inside.
 fn trim<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
     let argument = call.argument(0);
-    let Some(text) = argument.as_str() else { return Ok(Value::Undefined) };
-    let words = text.split([' ', '\t', '\n', '\r']).filter(|word| !word.is_empty());
+    let Some(text) = argument.as_str() else {
+        return Ok(Value::Undefined);
+    };
+    let words = text
+        .split([' ', '\t', '\n', '\r'])
+        .filter(|word| !word.is_empty());
     let mut trimmed = String::with_capacity(text.len());
     for word in words {
         if !trimmed.is_empty() {
@@ -135,18 +159,33 @@ fn pad<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
     if missing <= 0.0 || missing.is_nan() {
         return Ok(argument);
     }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it saturates")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it saturates"
+    )]
     let missing = missing as usize;
-    call.evaluator.budget.text(text.len().saturating_add(missing))?;
+    call.evaluator
+        .budget
+        .text(text.len().saturating_add(missing))?;
     let filling = call.argument(2);
-    let filling = filling.as_str().filter(|filling| !filling.is_empty()).unwrap_or(" ");
+    let filling = filling
+        .as_str()
+        .filter(|filling| !filling.is_empty())
+        .unwrap_or(" ");
     let padding: String = filling.chars().cycle().take(missing).collect();
-    call.text(if width > 0.0 { format!("{text}{padding}") } else { format!("{padding}{text}") })
+    call.text(if width > 0.0 {
+        format!("{text}{padding}")
+    } else {
+        format!("{padding}{text}")
+    })
 }
 
 fn join<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
     let (argument, separator) = (call.argument(0), call.argument(1));
-    let Some(items) = argument.as_array() else { return Ok(Value::Undefined) };
+    let Some(items) = argument.as_array() else {
+        return Ok(Value::Undefined);
+    };
     let separator = separator.as_str().unwrap_or("");
     let mut joined = String::new();
     for (index, item) in items.iter().enumerate() {

@@ -24,7 +24,9 @@ impl Lexer<'_> {
     /// What follows a backslash.
     fn escape(&mut self) -> Result<char> {
         let at = self.position;
-        let Some(c) = self.peek() else { return Err(Error::new("S0101").at(at)) };
+        let Some(c) = self.peek() else {
+            return Err(Error::new("S0101").at(at));
+        };
         self.position += c.len_utf8();
         Ok(match c {
             '"' | '\\' | '/' => c,
@@ -50,12 +52,18 @@ impl Lexer<'_> {
             return Err(fault());
         }
         self.position += 2;
-        let second = self.hex4().filter(|low| (0xDC00..0xE000).contains(low)).ok_or_else(fault)?;
+        let second = self
+            .hex4()
+            .filter(|low| (0xDC00..0xE000).contains(low))
+            .ok_or_else(fault)?;
         char::from_u32(0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00)).ok_or_else(fault)
     }
 
     fn hex4(&mut self) -> Option<u32> {
-        let digits = self.rest().get(..4).filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()))?;
+        let digits = self
+            .rest()
+            .get(..4)
+            .filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit()))?;
         self.position += 4;
         u32::from_str_radix(digits, 16).ok()
     }
@@ -63,7 +71,10 @@ impl Lexer<'_> {
     pub(super) fn number(&mut self) -> Result<TokenKind> {
         let rest = self.rest().as_bytes();
         let digits = |from: usize| {
-            rest[from.min(rest.len())..].iter().take_while(|b| b.is_ascii_digit()).count()
+            rest[from.min(rest.len())..]
+                .iter()
+                .take_while(|b| b.is_ascii_digit())
+                .count()
         };
         let mut length = if rest[0] == b'0' { 1 } else { digits(0) };
         if rest.get(length) == Some(&b'.') && digits(length + 1) > 0 {
@@ -91,7 +102,9 @@ impl Lexer<'_> {
         match self.source[start..].find('`') {
             Some(length) => {
                 self.position = start + length + 1;
-                Ok(TokenKind::Name(self.source[start..start + length].to_owned()))
+                Ok(TokenKind::Name(
+                    self.source[start..start + length].to_owned(),
+                ))
             }
             None => Err(Error::new("S0105").at(self.source.len())),
         }
@@ -138,7 +151,10 @@ mod tests {
     #[test]
     fn escapes() {
         let text = TokenKind::Text("a\"\\/\u{8}\u{c}\n\r\t𝄞é".into());
-        assert_eq!(first(r#""a\"\\\/\b\f\n\r\t\uD834\uDD1E\u00e9""#).unwrap(), text);
+        assert_eq!(
+            first(r#""a\"\\\/\b\f\n\r\t\uD834\uDD1E\u00e9""#).unwrap(),
+            text
+        );
         for (source, code) in [
             (r#""\u12g4""#, "S0104"),
             (r#""\ud834""#, "S0104"),
@@ -166,13 +182,19 @@ mod tests {
             ("1..2", 1.0, 1),
         ] {
             let token = Lexer::new(source).next(false).unwrap();
-            assert_eq!((token.kind, token.end), (TokenKind::Number(number), length), "{source}");
+            assert_eq!(
+                (token.kind, token.end),
+                (TokenKind::Number(number), length),
+                "{source}"
+            );
         }
     }
 
     #[test]
     fn an_escaped_slash_is_part_of_a_regex() {
-        let TokenKind::Regex { pattern, .. } = first(r"/a\/b\\/").unwrap() else { panic!() };
+        let TokenKind::Regex { pattern, .. } = first(r"/a\/b\\/").unwrap() else {
+            panic!()
+        };
         assert_eq!(pattern, r"a\/b\\");
     }
 }

@@ -9,7 +9,9 @@ use super::Parser;
 
 /// How strongly a token binds to the operand on its left; 0 ends the expression.
 pub(super) fn power(token: &TokenKind) -> u8 {
-    let TokenKind::Operator(operator) = token else { return 0 };
+    let TokenKind::Operator(operator) = token else {
+        return 0;
+    };
     match *operator {
         "[" | "(" | "@" | "#" => 80,
         "{" => 70,
@@ -23,7 +25,9 @@ pub(super) fn power(token: &TokenKind) -> u8 {
 impl Parser<'_> {
     /// The expression of `left`, which started at `start`, and the operator just taken.
     pub(super) fn infix(&mut self, left: Expr, token: Token, start: usize) -> Result<Expr> {
-        let TokenKind::Operator(operator) = token.kind else { return Ok(left) };
+        let TokenKind::Operator(operator) = token.kind else {
+            return Ok(left);
+        };
         let position = token.start;
         let kind = match operator {
             "[" => self.filter(left)?,
@@ -40,8 +44,11 @@ impl Parser<'_> {
             "^" => self.sort(left)?,
             "?" => {
                 let then = Box::new(self.expression(0)?);
-                let otherwise =
-                    if self.take(":")? { Some(Box::new(self.expression(0)?)) } else { None };
+                let otherwise = if self.take(":")? {
+                    Some(Box::new(self.expression(0)?))
+                } else {
+                    None
+                };
                 ExprKind::Condition(Box::new(left), then, otherwise)
             }
             "?:" => ExprKind::Elvis(Box::new(left), Box::new(self.expression(0)?)),
@@ -49,7 +56,9 @@ impl Parser<'_> {
             ":=" => match left.kind {
                 ExprKind::Variable(name) => ExprKind::Bind(name, Box::new(self.expression(9)?)),
                 other => {
-                    return Err(Error::new("S0212").at(left.place.position).token(token_of(&other)));
+                    return Err(Error::new("S0212")
+                        .at(left.place.position)
+                        .token(token_of(&other)));
                 }
             },
             other => {
@@ -87,7 +96,10 @@ impl Parser<'_> {
         let mut terms = Vec::new();
         loop {
             let descending = !self.take("<")? && self.take(">")?;
-            terms.push(Term { descending, key: self.expression(0)? });
+            terms.push(Term {
+                descending,
+                key: self.expression(0)?,
+            });
             if !self.take(",")? {
                 break;
             }
@@ -99,7 +111,11 @@ impl Parser<'_> {
     /// `left(argument, ?, …)`, or the definition of a function where `left` says so.
     fn call(&mut self, left: Expr, position: usize, start: usize) -> Result<Expr> {
         let arguments = self.list(")", |parser| {
-            if parser.take("?")? { Ok(None) } else { parser.expression(0).map(Some) }
+            if parser.take("?")? {
+                Ok(None)
+            } else {
+                parser.expression(0).map(Some)
+            }
         })?;
         let kind = match &left.kind {
             ExprKind::Name(name) if name == "function" || name == "λ" => {
@@ -114,21 +130,34 @@ impl Parser<'_> {
         let mut parameters = Vec::with_capacity(arguments.len());
         for (index, argument) in arguments.into_iter().enumerate() {
             let (at, found) = match argument {
-                Some(Expr { kind: ExprKind::Variable(name), .. }) => {
+                Some(Expr {
+                    kind: ExprKind::Variable(name),
+                    ..
+                }) => {
                     parameters.push(name);
                     continue;
                 }
                 Some(other) => (other.place.position, token_of(&other.kind)),
                 None => (position, "?".to_owned()),
             };
-            return Err(Error::new("S0208").at(at).token(found).with("value", index + 1));
+            return Err(Error::new("S0208")
+                .at(at)
+                .token(found)
+                .with("value", index + 1));
         }
-        let signature =
-            if self.token.kind.is("<") { Some(self.signature()?) } else { None };
+        let signature = if self.token.kind.is("<") {
+            Some(self.signature()?)
+        } else {
+            None
+        };
         self.expect("{", false)?;
         let body = self.expression(0)?;
         self.expect("}", false)?;
-        Ok(ExprKind::Lambda(Box::new(Lambda { parameters, signature, body })))
+        Ok(ExprKind::Lambda(Box::new(Lambda {
+            parameters,
+            signature,
+            body,
+        })))
     }
 
     /// The text between angle brackets, put together from its tokens.

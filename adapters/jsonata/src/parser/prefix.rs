@@ -67,8 +67,16 @@ impl Parser<'_> {
         let pattern = self.expression(0)?;
         self.expect("|", false)?;
         let update = self.expression(0)?;
-        let delete = if self.take(",")? { Some(self.expression(0)?) } else { None };
+        let delete = if self.take(",")? {
+            Some(self.expression(0)?)
+        } else {
+            None
+        };
         self.expect("|", false)?;
-        Ok(ExprKind::Transform(Box::new(Transform { pattern, update, delete })))
+        Ok(ExprKind::Transform(Box::new(Transform {
+            pattern,
+            update,
+            delete,
+        })))
     }
 }

@@ -133,7 +133,11 @@ impl SubPicture {
                 text.push_str(&format.minus_sign);
             }
             let digits = exponent.unsigned_abs().to_string();
-            push_digits(&format!("{digits:0>width$}", width = self.least_exponent), format, &mut text);
+            push_digits(
+                &format!("{digits:0>width$}", width = self.least_exponent),
+                format,
+                &mut text,
+            );
         }
         text.push_str(&self.suffix);
         text
@@ -168,7 +172,7 @@ impl SubPicture {
             let right = count - at;
             let separated = at > 0
                 && match self.integer_every {
-                    Some(distance) => right % distance == 0,
+                    Some(distance) => right.is_multiple_of(distance),
                     None => self.integer_groups.contains(&right),
                 };
             if separated {
@@ -189,7 +193,11 @@ impl SubPicture {
 }
 
 fn push_digits(digits: &str, format: &Format, text: &mut String) {
-    text.extend(digits.chars().map(|c| c.to_digit(10).map_or(c, |digit| format.family(digit))));
+    text.extend(
+        digits
+            .chars()
+            .map(|c| c.to_digit(10).map_or(c, |digit| format.family(digit))),
+    );
 }
 
 #[cfg(test)]

@@ -88,7 +88,11 @@ impl Picture {
             Primary::Decimal(decimal) => decimal.format(size, self.ordinal)?,
             Primary::Sequence(token) => return Err(unknown(token)),
         };
-        Ok(if number < 0.0 { format!("-{text}") } else { text })
+        Ok(if number < 0.0 {
+            format!("-{text}")
+        } else {
+            text
+        })
     }
 
     /// The number that a text says; `None` if it says none.
@@ -119,7 +123,10 @@ impl Decimal {
         let mut separators: Vec<(usize, char)> = Vec::new();
         for c in picture.chars().rev() {
             let code = u32::from(c);
-            match ZEROS.into_iter().find(|zero| (*zero..*zero + 10).contains(&code)) {
+            match ZEROS
+                .into_iter()
+                .find(|zero| (*zero..*zero + 10).contains(&code))
+            {
                 Some(family) if *zero.get_or_insert(family) != family => {
                     return Err(Error::new("D3131"));
                 }
@@ -136,7 +143,13 @@ impl Decimal {
             }
             _ => None,
         };
-        Ok(Some(Self { zero, mandatory, optional, separators, every }))
+        Ok(Some(Self {
+            zero,
+            mandatory,
+            optional,
+            separators,
+            every,
+        }))
     }
 
     fn format(&self, number: f64, ordinal: bool) -> Result<String> {
@@ -154,7 +167,10 @@ impl Decimal {
             .collect();
         let count = text.len();
         let regular = self.every.map(|(distance, sign)| {
-            (1..).map(|n| (n * distance, sign)).take_while(|(at, _)| *at < count).collect()
+            (1..)
+                .map(|n| (n * distance, sign))
+                .take_while(|(at, _)| *at < count)
+                .collect()
         });
         let separators: Vec<(usize, char)> = regular.unwrap_or_else(|| self.separators.clone());
         for (inserted, (at, sign)) in separators.into_iter().enumerate() {
@@ -171,7 +187,10 @@ impl Decimal {
 
     fn parse_text(&self, text: &str, ordinal: bool) -> Option<f64> {
         let digits = if ordinal {
-            text.char_indices().rev().nth(1).map_or("", |(at, _)| &text[..at])
+            text.char_indices()
+                .rev()
+                .nth(1)
+                .map_or("", |(at, _)| &text[..at])
         } else {
             text
         };
@@ -194,7 +213,11 @@ pub(super) fn leading_integer(text: &str) -> Option<f64> {
     let unsigned = text.strip_prefix(['+', '-']).unwrap_or(text);
     let count = unsigned.bytes().take_while(u8::is_ascii_digit).count();
     let number: f64 = unsigned[..count].parse().ok()?;
-    Some(if text.starts_with('-') { -number } else { number })
+    Some(if text.starts_with('-') {
+        -number
+    } else {
+        number
+    })
 }
 
 fn ordinal_suffix(text: &str) -> &'static str {
@@ -237,7 +260,17 @@ mod tests {
     #[test]
     fn faults() {
         assert_eq!(Picture::parse("0١").unwrap_err().code(), "D3131");
-        assert_eq!(Picture::parse("α").unwrap().format(1.0).unwrap_err().code(), "D3130");
-        assert_eq!(Picture::parse("i").unwrap().format(1e300).unwrap_err().code(), "D1001");
+        assert_eq!(
+            Picture::parse("α").unwrap().format(1.0).unwrap_err().code(),
+            "D3130"
+        );
+        assert_eq!(
+            Picture::parse("i")
+                .unwrap()
+                .format(1e300)
+                .unwrap_err()
+                .code(),
+            "D1001"
+        );
     }
 }

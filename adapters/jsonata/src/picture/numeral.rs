@@ -65,7 +65,11 @@ pub(super) fn to_letters(number: f64, first: char) -> String {
     let mut letters = Vec::new();
     let mut rest = number;
     while rest > 0.0 && rest.is_finite() {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "below 26")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "below 26"
+        )]
         let offset = ((rest - 1.0) % 26.0) as u8;
         letters.push(char::from(first as u8 + offset));
         rest = ((rest - 1.0) / 26.0).floor();
@@ -85,7 +89,9 @@ mod tests {
 
     #[test]
     fn there_and_back() {
-        for number in [1.0, 4.0, 9.0, 26.0, 27.0, 99.0, 300.0, 1984.0, 3999.0, 123_456.0] {
+        for number in [
+            1.0, 4.0, 9.0, 26.0, 27.0, 99.0, 300.0, 1984.0, 3999.0, 123_456.0,
+        ] {
             let roman = to_roman(number).unwrap();
             assert_eq!(from_roman(&roman.to_uppercase()), Some(number));
             assert_eq!(from_letters(&to_letters(number, 'a'), 'a'), number);

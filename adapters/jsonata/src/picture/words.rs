@@ -34,8 +34,12 @@ const TENS: [(&str, &str); 8] = [
     ("Ninety", "Ninetieth"),
 ];
 
-const MAGNITUDES: [(f64, &str); 4] =
-    [(1e12, "Trillion"), (1e9, "Billion"), (1e6, "Million"), (1e3, "Thousand")];
+const MAGNITUDES: [(f64, &str); 4] = [
+    (1e12, "Trillion"),
+    (1e9, "Billion"),
+    (1e6, "Million"),
+    (1e3, "Thousand"),
+];
 
 /// Numbers from here on have no words of reasonable length.
 const END: f64 = 1e60;
@@ -63,7 +67,11 @@ fn write(number: f64, ordinal: bool, lead: Lead, words: &mut String) {
         words.push_str(if number < 100.0 { " and " } else { ", " });
     }
     if number < 100.0 {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "below 100")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "below 100"
+        )]
         return small(number as usize, ordinal, words);
     }
     let (unit, name) = MAGNITUDES
@@ -135,15 +143,18 @@ fn value(word: &str) -> Option<f64> {
     if cardinal == "hundred" {
         return Some(100.0);
     }
-    let found = MAGNITUDES.iter().find(|(_, name)| cardinal.eq_ignore_ascii_case(name));
+    let found = MAGNITUDES
+        .iter()
+        .find(|(_, name)| cardinal.eq_ignore_ascii_case(name));
     found.map(|(value, _)| *value)
 }
 
 /// What a regular expression makes of numbers in words.
 pub(super) fn pattern() -> String {
     let pairs = UNITS.iter().chain(&TENS);
-    let mut words: Vec<String> =
-        pairs.flat_map(|(cardinal, nth)| [(*cardinal).to_owned(), (*nth).to_owned()]).collect();
+    let mut words: Vec<String> = pairs
+        .flat_map(|(cardinal, nth)| [(*cardinal).to_owned(), (*nth).to_owned()])
+        .collect();
     words.extend(MAGNITUDES.iter().map(|(_, name)| format!("{name}(?:th)?")));
     format!("(?:{}|Hundred(?:th)?|and|[-, ])+", words.join("|"))
 }
@@ -166,7 +177,11 @@ mod tests {
             assert_eq!(to_words(number, false).unwrap(), cardinal);
             assert_eq!(from_words(&cardinal.to_lowercase()), Some(number));
             let ordinal = to_words(number, true).unwrap();
-            assert_eq!(from_words(&ordinal.to_lowercase()), Some(number), "{ordinal}");
+            assert_eq!(
+                from_words(&ordinal.to_lowercase()),
+                Some(number),
+                "{ordinal}"
+            );
         }
         assert_eq!(from_words("one apple"), None);
         assert_eq!(to_words(1e300, false), None);

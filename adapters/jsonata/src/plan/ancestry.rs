@@ -26,14 +26,24 @@ impl Ancestry {
     /// A `%`.
     pub(super) fn parent(&mut self) -> Kind {
         let id = self.parents.len();
-        self.parents.push(Parent { level: 1, label: id });
-        Kind::Parent { id, variable: Variable::named("") }
+        self.parents.push(Parent {
+            level: 1,
+            label: id,
+        });
+        Kind::Parent {
+            id,
+            variable: Variable::named(""),
+        }
     }
 
     /// Looks among the steps of a path for the parents that its last step asks for.
     pub(super) fn resolve(&mut self, node: &mut Node) -> Result<()> {
-        let Kind::Path(path) = &mut node.kind else { return Ok(()) };
-        let Some((last, before)) = path.steps.split_last_mut() else { return Ok(()) };
+        let Kind::Path(path) = &mut node.kind else {
+            return Ok(());
+        };
+        let Some((last, before)) = path.steps.split_last_mut() else {
+            return Ok(());
+        };
         let mut open = Vec::new();
         for id in last.sought() {
             let mut index = before.len();
@@ -58,7 +68,10 @@ impl Ancestry {
 
     /// The parents that a predicate asks for: the step's own, or of what is to its left.
     pub(super) fn pass_predicate(&mut self, step: &mut Node, predicate: &Node) -> Result<()> {
-        let seeking = predicate.extras.iter().flat_map(|extras| extras.seeking.iter().copied());
+        let seeking = predicate
+            .extras
+            .iter()
+            .flat_map(|extras| extras.seeking.iter().copied());
         for id in seeking.collect::<Vec<_>>() {
             if self.parents[id].level == 1 {
                 self.seek(step, id)?;
@@ -86,8 +99,13 @@ impl Ancestry {
                     if let Some(known) = &extras.ancestor {
                         self.parents[id].label = self.parents[known.id].label;
                     }
-                    extras.ancestor =
-                        Some(Ancestor { id, binding: Binding { name: "".into(), slot: 0 } });
+                    extras.ancestor = Some(Ancestor {
+                        id,
+                        binding: Binding {
+                            name: "".into(),
+                            slot: 0,
+                        },
+                    });
                     extras.tuple = true;
                 }
             }
@@ -138,16 +156,24 @@ impl Ancestry {
 
 impl Node {
     pub(super) fn is_seeking(&self) -> bool {
-        self.extras.as_ref().is_some_and(|extras| !extras.seeking.is_empty())
+        self.extras
+            .as_ref()
+            .is_some_and(|extras| !extras.seeking.is_empty())
     }
 
     fn has_focus(&self) -> bool {
-        self.extras.as_ref().is_some_and(|extras| extras.focus.is_some())
+        self.extras
+            .as_ref()
+            .is_some_and(|extras| extras.focus.is_some())
     }
 
     /// The parents that this node asks for.
     fn sought(&self) -> Vec<usize> {
-        let mut ids = self.extras.as_ref().map(|e| e.seeking.clone()).unwrap_or_default();
+        let mut ids = self
+            .extras
+            .as_ref()
+            .map(|e| e.seeking.clone())
+            .unwrap_or_default();
         if let Kind::Parent { id, .. } = self.kind {
             ids.push(id);
         }

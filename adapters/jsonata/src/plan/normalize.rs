@@ -1,18 +1,21 @@
 //! From the tree as it is written to steps with their stages.
 
+mod steps;
+
 use crate::ast::{self, Expr, ExprKind, Operator, Pairs};
 use crate::error::{Error, Result};
-use crate::stack::with_stack;
 use crate::regex::Matcher;
+use crate::stack::with_stack;
 
 use super::ancestry::Ancestry;
 use super::{
-    Binding, Block, Call, Condition, Group, Kind, Lambda, Node, Partial, Path, Scope, Stage, Term,
-    Transform, Variable,
+    Block, Call, Condition, Group, Kind, Lambda, Node, Partial, Path, Scope, Transform, Variable,
 };
 
 pub(super) fn normalize(expr: &Expr) -> Result<Node> {
-    let mut normalizer = Normalizer { ancestry: Ancestry::default() };
+    let mut normalizer = Normalizer {
+        ancestry: Ancestry::default(),
+    };
     let mut node = normalizer.node(expr, false)?;
     if matches!(node.kind, Kind::Parent { .. }) || node.is_seeking() {
         return Err(node.error("S0217").token(node.type_name()));
@@ -41,7 +44,9 @@ impl Normalizer {
             ExprKind::Text(text) => Kind::Text(text.as_str().into()),
             ExprKind::Regex { pattern, flags } => {
                 let matcher = Matcher::new(pattern, flags);
-                Kind::Regex(Box::new(matcher.map_err(|error| error.at(expr.place.position))?))
+                Kind::Regex(Box::new(
+                    matcher.map_err(|error| error.at(expr.place.position))?,
+                ))
             }
             ExprKind::Name(name) => return Ok(name_path(expr, name, keep)),
             ExprKind::Variable(name) if name.is_empty() => Kind::Context,
@@ -113,7 +118,10 @@ impl Normalizer {
     }
 
     fn pairs(&mut self, pairs: &Pairs) -> Result<Vec<(Node, Node)>> {
-        pairs.iter().map(|(k, v)| Ok((self.node(k, false)?, self.node(v, false)?))).collect()
+        pairs
+            .iter()
+            .map(|(k, v)| Ok((self.node(k, false)?, self.node(v, false)?)))
+            .collect()
     }
 
     fn object(&mut self, expr: &Expr, pairs: &Pairs) -> Result<Node> {
@@ -123,7 +131,10 @@ impl Normalizer {
             node.adopt(key);
             node.adopt(value);
         }
-        node.kind = Kind::Object(Box::new(Group { pairs, position: expr.place.position }));
+        node.kind = Kind::Object(Box::new(Group {
+            pairs,
+            position: expr.place.position,
+        }));
         Ok(node)
     }
 
@@ -134,7 +145,10 @@ impl Normalizer {
             Kind::Path(path) => part.constructed || path.steps[0].constructed,
             _ => part.constructed,
         });
-        node.kind = Kind::Block(Box::new(Block { parts, scope: Scope::default() }));
+        node.kind = Kind::Block(Box::new(Block {
+            parts,
+            scope: Scope::default(),
+        }));
         Ok(node)
     }
 
@@ -162,131 +176,6 @@ impl Normalizer {
         Ok(node)
     }
 
-    fn dot(&mut self, expr: &Expr, left: &Expr, right: &Expr) -> Result<Node> {
-        let left = self.node(left, false)?;
-        let seeking = match left.kind {
-            Kind::Parent { id, .. } => Some(id),
-            _ => None,
-        };
-        let mut node = left.into_path();
-        if let Some(id) = seeking {
-            node.extras_mut().seeking = vec![id];
-        }
-        node.place.end = expr.place.end;
-        let right = self.node(right, false)?;
-        let Kind::Path(path) = &mut node.kind else { return Ok(node) };
-        match right.kind {
-            Kind::Path(rest) => path.steps.extend(rest.steps),
-            _ => path.steps.push(right.with_stages()),
-        }
-        for step in &mut path.steps {
-            match &mut step.kind {
-                Kind::Number(number) => {
-                    let value = crate::value::number::to_json(*number);
-                    return Err(step.error("S0213").with("value", value));
-                }
-                Kind::Null => return Err(step.error("S0213").with("value", ())),
-                Kind::Bool(value) => {
-                    let value = *value;
-                    return Err(step.error("S0213").with("value", value));
-                }
-                Kind::Text(text) => step.kind = Kind::Name(std::mem::take(text)),
-                _ => {}
-            }
-        }
-        path.keep_singleton |= path.steps.iter().any(|step| step.keep_array);
-        let last = path.steps.len() - 1;
-        for at in [0, last] {
-            let step = &mut path.steps[at];
-            step.constructed |= matches!(step.kind, Kind::Array(_));
-        }
-        self.ancestry.resolve(&mut node)?;
-        Ok(node)
-    }
-
-    fn filter(&mut self, expr: &Expr, left: &Expr, predicate: &Expr, keep: bool) -> Result<Node> {
-        let mut node = self.node(left, keep)?;
-        node.place.end = expr.place.end;
-        let in_path = matches!(node.kind, Kind::Path(_));
-        let step = node.last_step();
-        if step.extras.as_ref().is_some_and(|extras| extras.group.is_some()) {
-            return Err(Error::new("S0209").at(expr.place.position));
-        }
-        let predicate = self.node(predicate, false)?;
-        self.ancestry.pass_predicate(step, &predicate)?;
-        let extras = step.extras_mut();
-        if in_path {
-            extras.stages.push(Stage::Filter(predicate));
-        } else {
-            extras.predicates.push(predicate);
-        }
-        Ok(node)
-    }
-
-    fn group(&mut self, expr: &Expr, left: &Expr, pairs: &Pairs) -> Result<Node> {
-        let mut node = self.node(left, false)?;
-        node.place.end = expr.place.end;
-        if node.extras.as_ref().is_some_and(|extras| extras.group.is_some()) {
-            return Err(Error::new("S0210").at(expr.place.position));
-        }
-        let pairs = self.pairs(pairs)?;
-        node.extras_mut().group = Some(Group { pairs, position: expr.place.position });
-        Ok(node)
-    }
-
-    fn sort(&mut self, expr: &Expr, left: &Expr, terms: &[ast::Term]) -> Result<Node> {
-        let mut node = self.node(left, false)?.into_path();
-        node.place.end = expr.place.end;
-        let mut step = Node::new(Kind::Null, expr.place);
-        let mut sorted = Vec::with_capacity(terms.len());
-        for term in terms {
-            let key = self.node(&term.key, false)?;
-            step.adopt(&key);
-            sorted.push(Term { descending: term.descending, key });
-        }
-        step.kind = Kind::Sort(sorted);
-        if let Kind::Path(path) = &mut node.kind {
-            path.steps.push(step);
-        }
-        self.ancestry.resolve(&mut node)?;
-        Ok(node)
-    }
-
-    fn focus(&mut self, expr: &Expr, left: &Expr, name: &str, keep: bool) -> Result<Node> {
-        let mut node = self.node(left, false)?;
-        node.place.end = expr.place.end;
-        let step = node.last_step();
-        let extras = step.extras.as_ref();
-        if extras.is_some_and(|e| !e.stages.is_empty() || !e.predicates.is_empty()) {
-            return Err(Error::new("S0215").at(expr.place.position));
-        }
-        if matches!(step.kind, Kind::Sort(_)) {
-            return Err(Error::new("S0216").at(expr.place.position));
-        }
-        step.keep_array |= keep;
-        let extras = step.extras_mut();
-        extras.focus = Some(Binding { name: name.into(), slot: 0 });
-        extras.tuple = true;
-        Ok(node)
-    }
-
-    fn index(&mut self, left: &Expr, name: &str) -> Result<Node> {
-        let node = self.node(left, false)?;
-        let mut node = match node.kind {
-            Kind::Path(_) => node,
-            _ => node.with_stages().into_path(),
-        };
-        let extras = node.last_step().extras_mut();
-        let binding = Binding { name: name.into(), slot: 0 };
-        if extras.stages.is_empty() {
-            extras.index = Some(binding);
-        } else {
-            extras.stages.push(Stage::Index(binding));
-        }
-        extras.tuple = true;
-        Ok(node)
-    }
-
     fn condition(
         &mut self,
         expr: &Expr,
@@ -303,7 +192,11 @@ impl Normalizer {
         if let Some(otherwise) = &otherwise {
             node.adopt(otherwise);
         }
-        node.kind = Kind::Condition(Box::new(Condition { condition, then, otherwise }));
+        node.kind = Kind::Condition(Box::new(Condition {
+            condition,
+            then,
+            otherwise,
+        }));
         Ok(node)
     }
 
@@ -311,7 +204,10 @@ impl Normalizer {
         let mut node = Node::new(Kind::Null, expr.place);
         let mut arguments = Vec::with_capacity(given.len());
         for argument in given {
-            let argument = argument.as_ref().map(|expr| self.node(expr, false)).transpose()?;
+            let argument = argument
+                .as_ref()
+                .map(|expr| self.node(expr, false))
+                .transpose()?;
             if let Some(argument) = &argument {
                 node.adopt(argument);
             }
@@ -326,10 +222,19 @@ impl Normalizer {
             _ => None,
         };
         node.kind = if arguments.iter().any(Option::is_none) {
-            Kind::Partial(Box::new(Partial { procedure, arguments, meant }))
+            Kind::Partial(Box::new(Partial {
+                procedure,
+                arguments,
+                meant,
+            }))
         } else {
             let arguments = arguments.into_iter().flatten().collect();
-            Kind::Call(Box::new(Call { procedure, arguments, meant, tail: false }))
+            Kind::Call(Box::new(Call {
+                procedure,
+                arguments,
+                meant,
+                tail: false,
+            }))
         };
         Ok(node)
     }
@@ -338,7 +243,11 @@ impl Normalizer {
         let mut body = self.node(&lambda.body, false)?;
         mark_tail_calls(&mut body);
         Ok(Kind::Lambda(Box::new(Lambda {
-            parameters: lambda.parameters.iter().map(|name| name.as_str().into()).collect(),
+            parameters: lambda
+                .parameters
+                .iter()
+                .map(|name| name.as_str().into())
+                .collect(),
             signature: lambda.signature.clone(),
             body,
             scope: Scope::default(),
@@ -350,7 +259,11 @@ impl Normalizer {
         Ok(Kind::Transform(Box::new(Transform {
             pattern: self.node(&transform.pattern, false)?,
             update: self.node(&transform.update, false)?,
-            delete: transform.delete.as_ref().map(|expr| self.node(expr, false)).transpose()?,
+            delete: transform
+                .delete
+                .as_ref()
+                .map(|expr| self.node(expr, false))
+                .transpose()?,
             clone: Variable::named("clone"),
             scope: Scope::default(),
             stack: 0,
@@ -361,7 +274,12 @@ impl Normalizer {
 fn name_path(expr: &Expr, name: &str, keep: bool) -> Node {
     let mut step = Node::new(Kind::Name(name.into()), expr.place);
     step.keep_array = keep;
-    let path = Path { steps: vec![step], keep_singleton: keep, tuple: false, bindings: None };
+    let path = Path {
+        steps: vec![step],
+        keep_singleton: keep,
+        tuple: false,
+        bindings: None,
+    };
     Node::new(Kind::Path(Box::new(path)), expr.place)
 }
 
@@ -383,37 +301,5 @@ fn mark_tail_calls(node: &mut Node) {
             }
         }
         _ => {}
-    }
-}
-
-impl Node {
-    /// The node as a path: of itself, where it is none.
-    fn into_path(self) -> Self {
-        if matches!(self.kind, Kind::Path(_)) {
-            return self;
-        }
-        let place = self.place;
-        let path = Path { steps: vec![self], keep_singleton: false, tuple: false, bindings: None };
-        Self::new(Kind::Path(Box::new(path)), place)
-    }
-
-    /// The node as a step: its predicates are stages.
-    fn with_stages(mut self) -> Self {
-        if let Some(extras) = &mut self.extras {
-            let predicates = std::mem::take(&mut extras.predicates);
-            extras.stages.extend(predicates.into_iter().map(Stage::Filter));
-        }
-        self
-    }
-
-    /// The step that a predicate or a binding is about.
-    fn last_step(&mut self) -> &mut Self {
-        match self.kind {
-            Kind::Path(ref mut path) => {
-                let last = path.steps.len() - 1;
-                &mut path.steps[last]
-            }
-            _ => self,
-        }
     }
 }

@@ -11,8 +11,10 @@ type Reason = &'static str;
 
 /// The same expression in the other syntax; an error names what has no counterpart.
 pub(super) fn translate(pattern: &str) -> Result<String, Reason> {
-    let mut translator =
-        Translator { rest: pattern.chars().peekable(), out: String::with_capacity(pattern.len()) };
+    let mut translator = Translator {
+        rest: pattern.chars().peekable(),
+        out: String::with_capacity(pattern.len()),
+    };
     while let Some(c) = translator.rest.next() {
         translator.one(c)?;
     }
@@ -101,7 +103,9 @@ impl Translator<'_> {
 
     /// What follows a backslash.
     fn escape(&mut self) -> Result<Escape, Reason> {
-        let Some(c) = self.rest.next() else { return Err("it ends with a backslash") };
+        let Some(c) = self.rest.next() else {
+            return Err("it ends with a backslash");
+        };
         Ok(match c {
             'd' => Escape::Class(DIGIT, false),
             'D' => Escape::Class(DIGIT, true),
@@ -121,7 +125,10 @@ impl Translator<'_> {
             'k' if self.rest.peek() == Some(&'<') => {
                 return Err("a backreference takes more than linear time");
             }
-            'x' => self.hex(2).and_then(char::from_u32).map_or(Escape::Char('x'), Escape::Char),
+            'x' => self
+                .hex(2)
+                .and_then(char::from_u32)
+                .map_or(Escape::Char('x'), Escape::Char),
             'u' => self.unicode()?,
             'c' => match self.rest.next_if(char::is_ascii_alphabetic) {
                 Some(letter) => Escape::Char(char::from(letter as u8 % 32)),
@@ -132,7 +139,9 @@ impl Translator<'_> {
     }
 
     fn unicode(&mut self) -> Result<Escape, Reason> {
-        let Some(first) = self.hex(4) else { return Ok(Escape::Char('u')) };
+        let Some(first) = self.hex(4) else {
+            return Ok(Escape::Char('u'));
+        };
         if let Some(c) = char::from_u32(first) {
             return Ok(Escape::Char(c));
         }
@@ -140,7 +149,10 @@ impl Translator<'_> {
         if self.rest.next() != Some('\\') || self.rest.next() != Some('u') {
             return Err(lone);
         }
-        let second = self.hex(4).filter(|low| (0xDC00..0xE000).contains(low)).ok_or(lone)?;
+        let second = self
+            .hex(4)
+            .filter(|low| (0xDC00..0xE000).contains(low))
+            .ok_or(lone)?;
         let code = 0x10000 + ((first - 0xD800) << 10) + (second - 0xDC00);
         char::from_u32(code).map(Escape::Char).ok_or(lone)
     }
@@ -157,7 +169,8 @@ impl Translator<'_> {
     }
 
     fn literal(&mut self, c: char) {
-        self.out.push_str(&regex::escape(c.encode_utf8(&mut [0; 4])));
+        self.out
+            .push_str(&regex::escape(c.encode_utf8(&mut [0; 4])));
     }
 
     /// What follows an opening bracket.
@@ -179,14 +192,18 @@ impl Translator<'_> {
         }
         if members.is_empty() {
             // Nothing is in the empty class, everything in its opposite.
-            self.out.push_str(if negated { r"[\s\S]" } else { r"[^\s\S]" });
+            self.out
+                .push_str(if negated { r"[\s\S]" } else { r"[^\s\S]" });
             return Ok(());
         }
         self.out.push_str(if negated { "[^" } else { "[" });
         let mut at = 0;
         while let Some((member, _)) = members.get(at) {
-            if let (Member::Char(from), Some((Member::Char('-'), false)), Some((Member::Char(to), _))) =
-                (member, members.get(at + 1), members.get(at + 2))
+            if let (
+                Member::Char(from),
+                Some((Member::Char('-'), false)),
+                Some((Member::Char(to), _)),
+            ) = (member, members.get(at + 1), members.get(at + 2))
             {
                 self.member(*from);
                 self.out.push('-');

@@ -57,10 +57,14 @@ impl Signature {
     /// One argument for each parameter, each fit to go as it is.
     fn is_plain_fit(&self, letters: &[u8]) -> bool {
         letters.len() == self.parameters.len()
-            && self.parameters.iter().zip(letters).all(|(parameter, &letter)| {
-                parameter.types.takes(letter)
-                    && (!parameter.array || letter == b'a' && parameter.element.is_none())
-            })
+            && self
+                .parameters
+                .iter()
+                .zip(letters)
+                .all(|(parameter, &letter)| {
+                    parameter.types.takes(letter)
+                        && (!parameter.array || letter == b'a' && parameter.element.is_none())
+                })
     }
 
     /// How many arguments each of the first `parameters` takes, as greedily as the whole allows.
@@ -88,13 +92,18 @@ impl Signature {
         let mut counts = Vec::with_capacity(parameters.len());
         let mut at = 0;
         for (index, parameter) in parameters.iter().enumerate() {
-            let run = letters[at..].iter().take_while(|&&l| parameter.types.takes(l)).count();
+            let run = letters[at..]
+                .iter()
+                .take_while(|&&l| parameter.types.takes(l))
+                .count();
             let (least, most) = match parameter.count {
                 Count::One => (1, 1),
                 Count::ZeroOrOne => (0, 1),
                 Count::OneOrMore => (1, run),
             };
-            let count = (least..=most.min(run)).rev().find(|count| fits[index + 1][at + count])?;
+            let count = (least..=most.min(run))
+                .rev()
+                .find(|count| fits[index + 1][at + count])?;
             counts.push(count);
             at += count;
         }
@@ -122,7 +131,9 @@ fn substitute<'a>(parameter: &Parameter, context: &Value<'a>, index: usize) -> R
     if parameter.types.takes(letter(context)) {
         return Ok(context.clone());
     }
-    Err(Error::new("T0411").with("value", context.shown()).with("index", index + 1))
+    Err(Error::new("T0411")
+        .with("value", context.shown())
+        .with("index", index + 1))
 }
 
 /// The argument as the array that the parameter wants.
@@ -194,7 +205,12 @@ mod tests {
 
     #[test]
     fn the_context_stands_in() {
-        let fitted = apply("<s-nn?:s>", smallvec![Value::Number(1.0)], &Value::Text("a")).unwrap();
+        let fitted = apply(
+            "<s-nn?:s>",
+            smallvec![Value::Number(1.0)],
+            &Value::Text("a"),
+        )
+        .unwrap();
         assert!(matches!(fitted[0], Value::Text("a")));
         assert!(matches!(fitted[1], Value::Number(1.0)));
         assert_eq!(fitted.len(), 3);
@@ -207,7 +223,10 @@ mod tests {
         let fitted = apply("<a<n>:n>", smallvec![Value::Number(1.0)], &Value::Null).unwrap();
         assert_eq!(fitted[0].as_array().unwrap().len(), 1);
         let error = apply("<a<n>:n>", smallvec![Value::Text("a")], &Value::Null).unwrap_err();
-        assert_eq!((error.code(), error.detail("type").unwrap().as_str()), ("T0412", Some("numbers")));
+        assert_eq!(
+            (error.code(), error.detail("type").unwrap().as_str()),
+            ("T0412", Some("numbers"))
+        );
     }
 
     #[test]
@@ -221,6 +240,9 @@ mod tests {
     fn many_repeated_parameters_are_fitted_in_polynomial_time() {
         let signature = format!("<{}b:x>", "n+".repeat(30));
         let given = std::iter::repeat_n(Value::Number(1.0), 60).collect();
-        assert_eq!(apply(&signature, given, &Value::Null).unwrap_err().code(), "T0410");
+        assert_eq!(
+            apply(&signature, given, &Value::Null).unwrap_err().code(),
+            "T0410"
+        );
     }
 }

@@ -18,7 +18,9 @@ pub(crate) fn truth(value: &Value<'_>, budget: &mut Budget) -> Result<bool> {
         Value::Text(text) => !text.is_empty(),
         Value::String(text) => !text.is_empty(),
         Value::JsonArray(_) | Value::Array(..) => {
-            let Some(items) = value.as_array() else { return Ok(false) };
+            let Some(items) = value.as_array() else {
+                return Ok(false);
+            };
             budget.charge(items.len())?;
             let mut any = false;
             for item in items.iter() {
@@ -156,9 +158,15 @@ mod tests {
     #[test]
     fn equal_values_have_equal_hashes() {
         let mut budget = Budget::default();
-        let (left, right) = (json!({"a": [1, {"b": null}], "c": 0}), json!({"c": -0.0, "a": [1.0, {"b": null}]}));
+        let (left, right) = (
+            json!({"a": [1, {"b": null}], "c": 0}),
+            json!({"c": -0.0, "a": [1.0, {"b": null}]}),
+        );
         let (left, right) = (Value::from(&left), Value::from(&right));
         assert!(equal(&left, &right, &mut budget).unwrap());
-        assert_eq!(hash(&left, &mut budget).unwrap(), hash(&right, &mut budget).unwrap());
+        assert_eq!(
+            hash(&left, &mut budget).unwrap(),
+            hash(&right, &mut budget).unwrap()
+        );
     }
 }

@@ -16,7 +16,11 @@ pub(crate) enum Function<'a> {
     Chain(Value<'a>, Value<'a>),
     Regex(&'a Matcher),
     /// Goes on matching a text after a match that ended here, in bytes.
-    NextMatch { matcher: &'a Matcher, text: Rc<str>, from: usize },
+    NextMatch {
+        matcher: &'a Matcher,
+        text: Rc<str>,
+        from: usize,
+    },
     Transform(TransformClosure<'a>),
 }
 

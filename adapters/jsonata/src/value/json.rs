@@ -81,8 +81,10 @@ impl<'a> Value<'a> {
             Json::Number(number) => Self::Number(number.as_f64().unwrap_or(f64::NAN)),
             Json::String(text) => Self::string(text),
             Json::Array(items) => {
-                let items: Result<Vec<_>> =
-                    items.into_iter().map(|item| with_stack(|| Self::of_json(item, budget))).collect();
+                let items: Result<Vec<_>> = items
+                    .into_iter()
+                    .map(|item| with_stack(|| Self::of_json(item, budget)))
+                    .collect();
                 Self::array(items?)?
             }
             Json::Object(entries) => {
@@ -107,7 +109,10 @@ mod tests {
     fn there_and_back() {
         let json = json!({"b": [1, 2.5, "x", null, true], "a": {}});
         let mut budget = Budget::default();
-        assert_eq!(Value::from(&json).to_json(&mut budget).unwrap(), Some(json.clone()));
+        assert_eq!(
+            Value::from(&json).to_json(&mut budget).unwrap(),
+            Some(json.clone())
+        );
         let made = Value::of_json(json.clone(), &mut budget).unwrap();
         assert_eq!(made.to_json(&mut budget).unwrap(), Some(json));
     }
@@ -118,7 +123,10 @@ mod tests {
         for _ in 0..60 {
             value = Value::array(vec![value.clone(), value]).unwrap();
         }
-        assert_eq!(value.to_json(&mut Budget::of(10_000)).unwrap_err().code(), "D1012");
+        assert_eq!(
+            value.to_json(&mut Budget::of(10_000)).unwrap_err().code(),
+            "D1012"
+        );
         assert_eq!(value.shown(), json!("…"));
     }
 }

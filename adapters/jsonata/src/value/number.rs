@@ -11,13 +11,21 @@ pub(crate) fn to_text(number: f64) -> String {
         return "NaN".to_owned();
     }
     if number.is_infinite() {
-        return if number > 0.0 { "Infinity" } else { "-Infinity" }.to_owned();
+        return if number > 0.0 {
+            "Infinity"
+        } else {
+            "-Infinity"
+        }
+        .to_owned();
     }
     if number == 0.0 {
         return "0".to_owned();
     }
     if number.fract() == 0.0 && number.abs() <= SAFE {
-        #[expect(clippy::cast_possible_truncation, reason = "it is within the range of exact integers")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "it is within the range of exact integers"
+        )]
         return (number as i64).to_string();
     }
     let scientific = format!("{:e}", number.abs());
@@ -64,13 +72,19 @@ pub(crate) fn to_15_digits(number: f64) -> f64 {
     } else {
         format!("{:.14e}", number.abs())
     };
-    rounded.parse::<f64>().unwrap_or(number.abs()).copysign(number)
+    rounded
+        .parse::<f64>()
+        .unwrap_or(number.abs())
+        .copysign(number)
 }
 
 /// The number as JSON: an integer where it is one. `None` if it is not finite.
 pub(crate) fn to_json(number: f64) -> Option<Json> {
     if number.fract() == 0.0 && number.abs() <= SAFE {
-        #[expect(clippy::cast_possible_truncation, reason = "it is within the range of exact integers")]
+        #[expect(
+            clippy::cast_possible_truncation,
+            reason = "it is within the range of exact integers"
+        )]
         return Some(Json::from(number as i64));
     }
     Number::from_f64(number).map(Json::Number)

@@ -70,7 +70,10 @@ pub(crate) struct Object<'a> {
 
 impl<'a> Object<'a> {
     pub(crate) fn with_capacity(capacity: usize) -> Self {
-        Self { entries: Vec::with_capacity(capacity), ..Self::default() }
+        Self {
+            entries: Vec::with_capacity(capacity),
+            ..Self::default()
+        }
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -21,13 +21,17 @@ pub(crate) fn stringify<'a>(
         Value::Number(number) if !number.is_finite() => {
             Err(Error::new("D3001").with("value", number::to_text(*number)))
         }
-        Value::Number(number) => {
-            Ok(Some(Str::Shared(number::to_text(number::to_15_digits(*number)).into())))
-        }
+        Value::Number(number) => Ok(Some(Str::Shared(
+            number::to_text(number::to_15_digits(*number)).into(),
+        ))),
         Value::Bool(value) => Ok(Some(Str::Text(if *value { "true" } else { "false" }))),
         Value::Null => Ok(Some(Str::Text("null"))),
         _ => {
-            let mut writer = Writer { text: String::new(), pretty, budget };
+            let mut writer = Writer {
+                text: String::new(),
+                pretty,
+                budget,
+            };
             writer.value(&value.unwrapped(), 0)?;
             Ok(Some(Str::Shared(writer.text.into())))
         }
@@ -49,7 +53,8 @@ impl Writer<'_> {
             Value::Bool(value) => self.text.push_str(if *value { "true" } else { "false" }),
             Value::Number(number) => {
                 value.as_number()?;
-                self.text.push_str(&number::to_text(number::to_15_digits(*number)));
+                self.text
+                    .push_str(&number::to_text(number::to_15_digits(*number)));
             }
             Value::Text(_) | Value::String(_) => self.quoted(value.as_str().unwrap_or_default()),
             Value::Native(_) | Value::Function(_) => self.text.push_str("\"\""),
@@ -146,7 +151,10 @@ mod tests {
     #[test]
     fn as_json_stringify_has_it() {
         assert_eq!(text(&json!("a\"b"), false), "a\"b");
-        assert_eq!(text(&json!(["a\"\u{1}\n", 0.1, [], {}]), false), r#"["a\"\u0001\n",0.1,[],{}]"#);
+        assert_eq!(
+            text(&json!(["a\"\u{1}\n", 0.1, [], {}]), false),
+            r#"["a\"\u0001\n",0.1,[],{}]"#
+        );
         let pretty = "{\n  \"a\": [\n    1\n  ],\n  \"b\": {}\n}";
         assert_eq!(text(&json!({"a": [1], "b": {}}), true), pretty);
     }

@@ -52,9 +52,10 @@ impl<'v, 'a> ObjectRef<'v, 'a> {
 
     pub(crate) fn get(self, key: &str) -> Option<Value<'a>> {
         match self {
-            Self::Json(entries) if entries.len() <= SCANNED => {
-                entries.iter().find(|(name, _)| *name == key).map(|(_, value)| Value::from(value))
-            }
+            Self::Json(entries) if entries.len() <= SCANNED => entries
+                .iter()
+                .find(|(name, _)| *name == key)
+                .map(|(_, value)| Value::from(value)),
             Self::Json(entries) => entries.get(key).map(Value::from),
             Self::Owned(object) => object.get(key).cloned(),
         }
@@ -67,11 +68,15 @@ impl<'v, 'a> ObjectRef<'v, 'a> {
     {
         match self {
             Self::Json(entries) => Box::new(
-                entries.iter().map(|(key, value)| (Str::Text(key), Value::from(value))),
+                entries
+                    .iter()
+                    .map(|(key, value)| (Str::Text(key), Value::from(value))),
             ),
-            Self::Owned(object) => {
-                Box::new(object.iter().map(|(key, value)| (key.clone(), value.clone())))
-            }
+            Self::Owned(object) => Box::new(
+                object
+                    .iter()
+                    .map(|(key, value)| (key.clone(), value.clone())),
+            ),
         }
     }
 }

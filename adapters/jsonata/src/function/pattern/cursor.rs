@@ -48,12 +48,21 @@ impl<'v, 'a> Cursor<'v, 'a> {
     pub(super) fn new(subject: &'v Value<'a>, matcher: &Value<'a>) -> Self {
         let state = match matcher {
             Value::Function(function) => match &**function {
-                Function::Regex(matcher) => {
-                    State::Regex { matcher, from: 0, units: 0, started: false }
-                }
-                _ => State::Function { function: matcher.clone(), started: false },
+                Function::Regex(matcher) => State::Regex {
+                    matcher,
+                    from: 0,
+                    units: 0,
+                    started: false,
+                },
+                _ => State::Function {
+                    function: matcher.clone(),
+                    started: false,
+                },
             },
-            _ => State::Function { function: matcher.clone(), started: false },
+            _ => State::Function {
+                function: matcher.clone(),
+                started: false,
+            },
         };
         Self { subject, state }
     }
@@ -61,13 +70,20 @@ impl<'v, 'a> Cursor<'v, 'a> {
     /// The next match, if there is one.
     pub(super) fn next(&mut self, call: &mut Call<'_, 'a>) -> Result<Option<Found<'a>>> {
         match &mut self.state {
-            State::Regex { matcher, from, units, started } => {
+            State::Regex {
+                matcher,
+                from,
+                units,
+                started,
+            } => {
                 let text = self.subject.as_str().unwrap_or("");
                 if *started && *from >= text.len() {
                     return Ok(None);
                 }
                 call.charge(1)?;
-                let Some(found) = matcher.find(text, *from) else { return Ok(None) };
+                let Some(found) = matcher.find(text, *from) else {
+                    return Ok(None);
+                };
                 call.charge((found.end - *from) / 16)?;
                 if *started && found.text.is_empty() {
                     return Err(Error::new("D1004").with("value", matcher.pattern()));
@@ -111,7 +127,10 @@ impl<'v, 'a> Cursor<'v, 'a> {
     /// A match as a function tells it.
     fn of_object(&self, object: Value<'a>) -> Result<Found<'a>> {
         let field = |name: &str| {
-            object.as_object().and_then(|o| o.get(name)).unwrap_or(Value::Undefined)
+            object
+                .as_object()
+                .and_then(|o| o.get(name))
+                .unwrap_or(Value::Undefined)
         };
         let (start, end, groups) = (field("start"), field("end"), field("groups"));
         let is_match = matches!(start, Value::Number(_))
@@ -140,19 +159,16 @@ impl<'v, 'a> Cursor<'v, 'a> {
 impl<'a> Found<'a> {
     fn field(&self, name: &str) -> Value<'a> {
         match &self.source {
-            Source::Object(object) => {
-                object.as_object().and_then(|o| o.get(name)).unwrap_or(Value::Undefined)
-            }
+            Source::Object(object) => object
+                .as_object()
+                .and_then(|o| o.get(name))
+                .unwrap_or(Value::Undefined),
             Source::Regex(_) => Value::Undefined,
         }
     }
 
     /// The match as functions get it.
-    pub(super) fn object(
-        &self,
-        call: &mut Call<'_, 'a>,
-        subject: &Value<'a>,
-    ) -> Result<Value<'a>> {
+    pub(super) fn object(&self, call: &mut Call<'_, 'a>, subject: &Value<'a>) -> Result<Value<'a>> {
         match &self.source {
             Source::Object(object) => Ok(object.clone()),
             Source::Regex(matcher) => {

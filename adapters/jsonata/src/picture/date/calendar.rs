@@ -41,9 +41,8 @@ impl Civil {
         let days = millis.div_euclid(DAY) + 719_468;
         let rest = millis.rem_euclid(DAY);
         let day_of_era = days.rem_euclid(146_097);
-        let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524
-            - day_of_era / 146_096)
-            / 365;
+        let year_of_era =
+            (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
         let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
         let shifted = (5 * day_of_year + 2) / 153;
         let month = (shifted + 2) % 12;
@@ -121,18 +120,30 @@ fn utc(year: i64, month: i64, day: i64) -> i64 {
 fn first_week(year: i64, month: i64) -> i64 {
     let start = utc(year, month, 1);
     let weekday = (start.div_euclid(DAY) + 3).rem_euclid(7);
-    if weekday > 3 { start + (7 - weekday) * DAY } else { start - weekday * DAY }
+    if weekday > 3 {
+        start + (7 - weekday) * DAY
+    } else {
+        start - weekday * DAY
+    }
 }
 
 /// The time of parts that may go beyond their range, as JavaScript's `Date.UTC` has it: years from
 /// 0 to 99 are of the twentieth century. `None` where it is out of reach.
 pub(super) fn utc_of(date: [f64; 3], time: [f64; 4]) -> Option<f64> {
-    if date.iter().chain(&time).any(|part| !part.is_finite() || part.abs() > 1e9) {
+    if date
+        .iter()
+        .chain(&time)
+        .any(|part| !part.is_finite() || part.abs() > 1e9)
+    {
         return None;
     }
     #[expect(clippy::cast_possible_truncation, reason = "it is in range")]
     let [year, month, day] = date.map(|part| part as i64);
-    let year = if (0..100).contains(&year) { year + 1900 } else { year };
+    let year = if (0..100).contains(&year) {
+        year + 1900
+    } else {
+        year
+    };
     let days = utc(year, month, 1) as f64 + (day - 1) as f64 * DAY as f64;
     let [hour, minute, second, milli] = time.map(f64::trunc);
     let millis = days + hour * 3_600_000.0 + minute * 60_000.0 + second * 1000.0 + milli;
@@ -145,10 +156,18 @@ mod tests {
 
     #[test]
     fn there_and_back() {
-        for millis in [0, 951_782_400_000, 1_519_999_999_999, -1, -62_167_219_200_000, 253_402_300_799_999] {
+        for millis in [
+            0_i64,
+            951_782_400_000,
+            1_519_999_999_999,
+            -1,
+            -62_167_219_200_000,
+            253_402_300_799_999,
+        ] {
             let civil = Civil::of_millis(millis as f64).unwrap();
             let date = [civil.year, civil.month, civil.day].map(|part| part as f64);
-            let time = [civil.hour, civil.minute, civil.second, civil.milli].map(|part| part as f64);
+            let time =
+                [civil.hour, civil.minute, civil.second, civil.milli].map(|part| part as f64);
             if civil.year > 99 {
                 assert_eq!(utc_of(date, time), Some(millis as f64), "{civil:?}");
             }
@@ -160,9 +179,15 @@ mod tests {
     fn weeks() {
         // Saturday, 1 January 2005, is in the 53rd week of 2004, the fifth of that December.
         let civil = Civil::of_millis(utc(2005, 0, 1) as f64).unwrap();
-        assert_eq!((civil.week_in_year(), civil.week_year(), civil.day_of_week()), (53, 2004, 6));
+        assert_eq!(
+            (civil.week_in_year(), civil.week_year(), civil.day_of_week()),
+            (53, 2004, 6)
+        );
         assert_eq!((civil.week_in_month(), civil.week_month()), (5, 12));
         let civil = Civil::of_millis(utc(2014, 11, 31) as f64).unwrap();
-        assert_eq!((civil.week_in_year(), civil.week_year(), civil.day_in_year()), (1, 2015, 365));
+        assert_eq!(
+            (civil.week_in_year(), civil.week_year(), civil.day_in_year()),
+            (1, 2015, 365)
+        );
     }
 }

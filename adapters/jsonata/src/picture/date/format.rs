@@ -25,8 +25,14 @@ pub(crate) fn format(millis: f64, picture: Option<&str>, zone: Option<&str>) -> 
         }
         None => &*ISO,
     };
-    let zone = zone.and_then(leading_integer).unwrap_or(0.0).clamp(-9999.0, 9999.0);
-    let zone = Zone { hours: (zone / 100.0).trunc(), minutes: zone % 100.0 };
+    let zone = zone
+        .and_then(leading_integer)
+        .unwrap_or(0.0)
+        .clamp(-9999.0, 9999.0);
+    let zone = Zone {
+        hours: (zone / 100.0).trunc(),
+        minutes: zone % 100.0,
+    };
     let local = millis + (zone.hours * 60.0 + zone.minutes) * 60_000.0;
     let time = Civil::of_millis(local)
         .ok_or_else(|| Error::new("D4005").with("value", number::to_text(millis)))?;
@@ -51,7 +57,10 @@ fn component(time: &Civil, zone: &Zone, marker: &Marker) -> Result<String> {
         'Z' | 'z' => return offset(zone, marker),
         'P' => {
             let half = if time.hour >= 12 { "pm" } else { "am" };
-            let case = marker.names.filter(|case| *case == Case::Upper).unwrap_or(Case::Lower);
+            let case = marker
+                .names
+                .filter(|case| *case == Case::Upper)
+                .unwrap_or(Case::Lower);
             return Ok(case.apply(half));
         }
         'C' | 'E' => return Ok("ISO".to_owned()),
@@ -59,9 +68,9 @@ fn component(time: &Civil, zone: &Zone, marker: &Marker) -> Result<String> {
     }
     let mut value = number_of(time, marker.component).unwrap_or(0);
     if marker.component == 'Y'
-        && let Some(modulus) = marker.year_digits.and_then(|digits| {
-            10_i64.checked_pow(u32::try_from(digits).unwrap_or(u32::MAX))
-        })
+        && let Some(modulus) = marker
+            .year_digits
+            .and_then(|digits| 10_i64.checked_pow(u32::try_from(digits).unwrap_or(u32::MAX)))
     {
         value %= modulus;
     }
@@ -114,8 +123,10 @@ fn offset(zone: &Zone, marker: &Marker) -> Result<String> {
     if offset == 0.0 && marker.traditional {
         return Ok("Z".to_owned());
     }
-    let Some((picture, Primary::Decimal(decimal))) =
-        marker.integer.as_ref().map(|picture| (picture, &picture.primary))
+    let Some((picture, Primary::Decimal(decimal))) = marker
+        .integer
+        .as_ref()
+        .map(|picture| (picture, &picture.primary))
     else {
         return Err(Error::new("D3134"));
     };

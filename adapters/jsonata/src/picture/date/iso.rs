@@ -34,7 +34,11 @@ pub(crate) fn parse_iso(text: &str) -> Option<f64> {
     let shifted = if year < 100.0 { year + 400.0 } else { year };
     let millis = utc_of([shifted, month - 1.0, day], time)?;
     let four_centuries = 146_097.0 * 86_400_000.0;
-    let millis = if year < 100.0 { millis - four_centuries } else { millis };
+    let millis = if year < 100.0 {
+        millis - four_centuries
+    } else {
+        millis
+    };
     rest.0.is_empty().then_some(millis - offset * 60_000.0)
 }
 
@@ -52,7 +56,10 @@ impl Reader<'_> {
     }
 
     fn digits(&mut self, count: usize) -> Option<f64> {
-        let digits = self.0.get(..count).filter(|d| d.bytes().all(|b| b.is_ascii_digit()))?;
+        let digits = self
+            .0
+            .get(..count)
+            .filter(|d| d.bytes().all(|b| b.is_ascii_digit()))?;
         self.0 = &self.0[count..];
         digits.parse().ok()
     }
@@ -60,7 +67,9 @@ impl Reader<'_> {
     /// A fraction of a second; what is less than a millisecond is cut off.
     fn millis(&mut self) -> Option<f64> {
         let count = self.0.bytes().take_while(u8::is_ascii_digit).count();
-        let digits = self.0[..count].get(..count.min(3)).filter(|digits| !digits.is_empty())?;
+        let digits = self.0[..count]
+            .get(..count.min(3))
+            .filter(|digits| !digits.is_empty())?;
         self.0 = &self.0[count..];
         format!("{digits:0<3}").parse().ok()
     }

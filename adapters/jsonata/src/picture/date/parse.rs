@@ -42,7 +42,9 @@ impl Parser {
     /// that the text says is as it is at `now`; what is less significant is 0. `None` where the
     /// text does not fit the picture.
     pub(crate) fn parse(&self, text: &str, now: i64) -> Result<Option<f64>> {
-        let Some(captures) = self.regex.captures(text) else { return Ok(None) };
+        let Some(captures) = self.regex.captures(text) else {
+            return Ok(None);
+        };
         let mut components = Components::default();
         for (index, marker) in self.markers.iter().enumerate() {
             let found = captures.get(index + 1).map_or("", |group| group.as_str());
@@ -83,7 +85,11 @@ fn integer_pattern(picture: &Picture, digits: Option<usize>) -> Result<String> {
         Primary::Words(_) => words::pattern(),
         Primary::Decimal(_) => {
             let digits = digits.map_or_else(|| "+".to_owned(), |digits| format!("{{{digits}}}"));
-            let ordinal = if picture.ordinal { "(?:th|st|nd|rd)" } else { "" };
+            let ordinal = if picture.ordinal {
+                "(?:th|st|nd|rd)"
+            } else {
+                ""
+            };
             format!("[0-9]{digits}{ordinal}")
         }
         Primary::Sequence(token) => return Err(Error::new("D3130").with("value", token.as_str())),
@@ -103,12 +109,25 @@ fn value(marker: &Marker, text: &str) -> Result<Option<f64>> {
         return picture.parse_text(text);
     }
     let named = |names: &[&str]| {
-        let cut = |name: &str| name.chars().take(marker.longest.unwrap_or(100)).collect::<String>();
-        names.iter().position(|name| cut(name).eq_ignore_ascii_case(text)).map(|at| at as f64 + 1.0)
+        let cut = |name: &str| {
+            name.chars()
+                .take(marker.longest.unwrap_or(100))
+                .collect::<String>()
+        };
+        names
+            .iter()
+            .position(|name| cut(name).eq_ignore_ascii_case(text))
+            .map(|at| at as f64 + 1.0)
     };
     Ok(match marker.component {
-        'Z' | 'z' => Some(offset(marker, text.trim_start_matches(|c: char| c.is_alphabetic()))),
-        'f' => format!("0.{}", &text[..text.len().min(3)]).parse().ok().map(|f: f64| f * 1000.0),
+        'Z' | 'z' => Some(offset(
+            marker,
+            text.trim_start_matches(|c: char| c.is_alphabetic()),
+        )),
+        'f' => format!("0.{}", &text[..text.len().min(3)])
+            .parse()
+            .ok()
+            .map(|f: f64| f * 1000.0),
         'M' | 'x' => named(&MONTHS),
         'F' => named(&DAYS),
         'P' => Some(f64::from(u8::from(Case::Lower.apply(text) == "pm"))),
@@ -143,7 +162,10 @@ impl Components {
     }
 
     fn get(&self, component: char) -> Option<f64> {
-        self.0.iter().find(|(known, _)| *known == component).map(|(_, value)| *value)
+        self.0
+            .iter()
+            .find(|(known, _)| *known == component)
+            .map(|(_, value)| *value)
     }
 
     /// Whether what is said and not 0 is some of `wanted`, and none of the `others`.
@@ -163,7 +185,11 @@ impl Components {
         let time = if half_days { "Phmsf" } else { "Hmsf" };
         self.fill(date.chars().chain(time.chars()), now)?;
         let part = |component: char| self.get(component).unwrap_or(0.0);
-        let hour = if half_days { part('h') % 12.0 + part('P') * 12.0 } else { part('H') };
+        let hour = if half_days {
+            part('h') % 12.0 + part('P') * 12.0
+        } else {
+            part('H')
+        };
         let date = if by_day_of_year {
             [part('Y'), 0.0, part('d')]
         } else {
@@ -186,9 +212,15 @@ impl Components {
                 }
             } else if started {
                 ended = true;
-                self.set(component, Some(if "MDd".contains(component) { 1.0 } else { 0.0 }));
+                self.set(
+                    component,
+                    Some(if "MDd".contains(component) { 1.0 } else { 0.0 }),
+                );
             } else {
-                let value = now.as_ref().and_then(|now| number_of(now, component)).unwrap_or(0);
+                let value = now
+                    .as_ref()
+                    .and_then(|now| number_of(now, component))
+                    .unwrap_or(0);
                 self.set(component, Some(value as f64));
             }
         }

@@ -41,7 +41,10 @@ pub(super) fn parse(picture: &str) -> Result<Vec<Part>> {
             continue;
         }
         let end = rest.find(']').ok_or_else(|| Error::new("D3135"))?;
-        let text: String = rest[1..end].chars().filter(|c| !c.is_whitespace()).collect();
+        let text: String = rest[1..end]
+            .chars()
+            .filter(|c| !c.is_whitespace())
+            .collect();
         let marker = Marker::parse(&text)?;
         if marker.integer.is_some()
             && NUMERIC.contains(marker.component)
@@ -84,7 +87,8 @@ impl Marker {
             None => (rest, None),
         };
         let (least, longest) = width.map_or((None, None), widths);
-        let unknown = || Error::new("D3132").with("value", text.chars().take(1).collect::<String>());
+        let unknown =
+            || Error::new("D3132").with("value", text.chars().take(1).collect::<String>());
         let usual = default_presentation(component).ok_or_else(unknown)?;
         let (first, second) = match presentation.char_indices().last() {
             None => (usual, None),

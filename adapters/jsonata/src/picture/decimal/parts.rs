@@ -47,7 +47,9 @@ pub(super) fn analyse(picture: &str, format: &Format) -> Result<SubPicture> {
     let digits = |part: &str| count(part, &|c| format.is_digit(c));
     let separators = |part: &str, behind: bool| -> Vec<usize> {
         let found = part.match_indices(format.grouping_separator.as_str());
-        found.map(|(at, _)| digits(if behind { &part[at..] } else { &part[..at] })).collect()
+        found
+            .map(|(at, _)| digits(if behind { &part[at..] } else { &part[..at] }))
+            .collect()
     };
     let mut least_integer = mandatory(parts.integer);
     let scaling = least_integer;
@@ -104,7 +106,11 @@ fn cut<'p>(whole: &'p str, format: &Format) -> Parts<'p> {
     };
     let active = &whole[prefix.len()..whole.len() - suffix.len()];
     let separated = |text: &'p str, by: &str| {
-        if by.is_empty() { None } else { text.split_once(by) }
+        if by.is_empty() {
+            None
+        } else {
+            text.split_once(by)
+        }
     };
     let (mantissa, exponent) = match separated(active, &format.exponent_separator) {
         Some((mantissa, exponent)) => (mantissa, Some(exponent)),
@@ -112,13 +118,28 @@ fn cut<'p>(whole: &'p str, format: &Format) -> Parts<'p> {
     };
     let (integer, fraction) =
         separated(mantissa, &format.decimal_separator).unwrap_or((mantissa, ""));
-    Parts { whole, prefix, suffix, active, mantissa, exponent, integer, fraction }
+    Parts {
+        whole,
+        prefix,
+        suffix,
+        active,
+        mantissa,
+        exponent,
+        integer,
+        fraction,
+    }
 }
 
 /// What is wrong with a sub-picture: of several faults the last in this order, as in the reference.
 fn fault(parts: &Parts<'_>, format: &Format) -> Option<&'static str> {
     let whole = parts.whole;
-    let times = |sign: &str| if sign.is_empty() { 0 } else { whole.matches(sign).count() };
+    let times = |sign: &str| {
+        if sign.is_empty() {
+            0
+        } else {
+            whole.matches(sign).count()
+        }
+    };
     let (percent, per_mille) = (times(&format.percent), times(&format.per_mille));
     let points = times(&format.decimal_separator);
     let grouping = format.grouping_separator.as_str();
@@ -137,9 +158,8 @@ fn fault(parts: &Parts<'_>, format: &Format) -> Option<&'static str> {
         .fraction
         .rfind(format.digit.as_str())
         .is_some_and(|at| parts.fraction[at..].chars().any(|c| format.in_family(c)));
-    let bad_exponent = |exponent: &str| {
-        exponent.is_empty() || exponent.chars().any(|c| !format.in_family(c))
-    };
+    let bad_exponent =
+        |exponent: &str| exponent.is_empty() || exponent.chars().any(|c| !format.in_family(c));
     let rules = [
         (points > 1, "D3081"),
         (percent > 1, "D3082"),
@@ -148,12 +168,25 @@ fn fault(parts: &Parts<'_>, format: &Format) -> Option<&'static str> {
         (!parts.mantissa.chars().any(|c| format.is_digit(c)), "D3085"),
         (parts.active.chars().any(|c| !format.is_active(c)), "D3086"),
         (points > 0 && near_point(), "D3087"),
-        (points == 0 && !grouping.is_empty() && parts.integer.ends_with(grouping), "D3088"),
-        (!grouping.is_empty() && whole.contains(&grouping.repeat(2)), "D3089"),
+        (
+            points == 0 && !grouping.is_empty() && parts.integer.ends_with(grouping),
+            "D3088",
+        ),
+        (
+            !grouping.is_empty() && whole.contains(&grouping.repeat(2)),
+            "D3089",
+        ),
         (optional_after_mandatory, "D3090"),
         (mandatory_after_optional, "D3091"),
-        (parts.exponent.is_some_and(|e| !e.is_empty()) && percent + per_mille > 0, "D3092"),
+        (
+            parts.exponent.is_some_and(|e| !e.is_empty()) && percent + per_mille > 0,
+            "D3092",
+        ),
         (parts.exponent.is_some_and(bad_exponent), "D3093"),
     ];
-    rules.into_iter().rev().find(|(broken, _)| *broken).map(|(_, code)| code)
+    rules
+        .into_iter()
+        .rev()
+        .find(|(broken, _)| *broken)
+        .map(|(_, code)| code)
 }
