@@ -1,45 +1,62 @@
 //! [`InProcess`]: functions that are closures of this process.
 
+mod inline;
+mod instance;
+mod pace;
+mod stream;
 mod task;
+mod watch;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use faas_core::{
-    Body, Clock, Error, Handler, HandlerCall, HandlerName, HandlerRegistry, HandlerReply, HookName,
-    InstanceId, Invocation, InvocationId, Monotonic, Response, Result,
-};
+use faas_core::{Clock, Error, Handler, HandlerName, HandlerRegistry, HookName, Result};
 use faas_function::contract::{Connect, Contract, SandboxEnvironment};
-use faas_function::instance::{FunctionInstance, Health, Permit};
+use faas_function::instance::FunctionInstance;
 use faas_function::registry::FunctionRevision;
 use faas_resource::endpoint::{Address, Endpoint};
 use faas_resource::hook::SandboxHook;
 use faas_resource::spec::ExecutableKind;
-use futures::future::BoxFuture;
 use tokio::runtime::Handle;
 
-use crate::lifecycle::{Busy, Lifecycle};
-use crate::limit::Limit;
-use task::{Ended, Guests, Task};
+use crate::lifecycle::Lifecycle;
+use instance::Instance;
+use pace::Pace;
+use task::Guests;
+use watch::Watch;
 
 /// How long a task that was told to stop may take to yield.
 const GRACE: Duration = Duration::from_secs(1);
 
 /// The contract with handlers of this process.
 ///
-/// Each call is a task of its own, so that a panic is the function's failure, a timeout holds, and
-/// dropping the invocation stops the task. A task that never yields cannot be stopped: it keeps
-/// its permit, and a grace after its timeout its instance reports that it must be replaced.
+/// A panic is the function's failure, a timeout holds, and dropping the invocation stops the call.
+/// Handlers are looked up once per connection; there is no hook.
 ///
-/// It is generic over nothing and needs no hook; handlers are looked up once per connection.
+/// # Where a handler runs
+///
+/// A task for each call would cost more than most handlers do. So a call is polled on the task of
+/// whoever called, without a timer until it has to wait, if the last call of its instance yielded
+/// within 100 µs each time that it was polled. All else is a task of its own: an instance's first
+/// call and the first after some seconds without any, the calls of handlers that compute, calls that other functions make within several others
+/// (the stack is one), and all calls with a [`guest_runtime`](Self::guest_runtime). What that means:
+///
+/// - Calls that are polled together (by `join_all`, say) run on as many threads as there are only if
+///   their handler computes for longer than that.
+/// - A handler that never yields cannot be stopped. It keeps its permit, and a grace after its
+///   timeout its instance reports that it must be replaced. If it ran on a task of its own, whoever
+///   called is told `Function.Timeout` in time; if it was prompt until now and then was not, whoever
+///   called waits until it yields. Others are not disturbed, but for the thread that it occupies.
+/// - Code that is not trusted to yield belongs on a [`guest_runtime`](Self::guest_runtime).
 #[derive(Clone)]
 pub struct InProcess {
     registry: Arc<dyn HandlerRegistry>,
     clock: Arc<dyn Clock>,
     guests: Option<Handle>,
     grace: Duration,
+    watch: Arc<Watch>,
 }
 
 impl fmt::Debug for InProcess {
@@ -55,6 +72,7 @@ impl InProcess {
     pub fn new(registry: Arc<dyn HandlerRegistry>, clock: Arc<dyn Clock>) -> Self {
         Self {
             registry,
+            watch: Watch::new(clock.clone(), GRACE),
             clock,
             guests: None,
             grace: GRACE,
@@ -73,6 +91,7 @@ impl InProcess {
     #[must_use]
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
+        self.watch = Watch::new(self.clock.clone(), grace);
         self
     }
 
@@ -107,94 +126,20 @@ impl Contract for InProcess {
     async fn connect(&self, connect: Connect) -> Result<Arc<dyn FunctionInstance>> {
         let handler = self.lookup(&connect.endpoint)?;
         let platform = Handle::current();
+        let lifecycle = Lifecycle::new(connect.instance);
         let guests = Guests {
-            guests: self.guests.clone().unwrap_or_else(|| platform.clone()),
+            guests: self.guests.clone(),
+            watched: self.watch.over(&lifecycle, platform.clone()),
             platform,
+            clock: self.clock.clone(),
             grace: self.grace,
-            lifecycle: Lifecycle::new(connect.instance),
+            lifecycle,
+            pace: Pace::default(),
         };
         Ok(Arc::new(Instance {
             handler,
             revision: connect.revision,
-            clock: self.clock.clone(),
             guests: Arc::new(guests),
         }))
-    }
-}
-
-struct Instance {
-    handler: Arc<dyn Handler>,
-    revision: Arc<FunctionRevision>,
-    clock: Arc<dyn Clock>,
-    guests: Arc<Guests>,
-}
-
-/// What a task answers: a whole reply when it is idle again, or a stream and the slot it needs.
-type Reply = Result<(HandlerReply, Option<Busy>), faas_core::FunctionError>;
-
-async fn run(handler: Arc<dyn Handler>, call: HandlerCall, busy: Busy) -> Reply {
-    match handler.call(call).await? {
-        reply @ HandlerReply::Stream(..) => Ok((reply, Some(busy))),
-        reply => Ok((reply, None)),
-    }
-}
-
-impl Instance {
-    fn respond(&self, id: InvocationId, limit: Limit, reply: Reply) -> Response {
-        match reply {
-            Ok((HandlerReply::Whole(payload), _)) => {
-                let content_type = payload.content_type().clone();
-                let bytes = payload.into_bytes();
-                match limit.check(bytes.len() as u64) {
-                    Ok(()) => {
-                        Response::new(id, content_type, Body::whole(bytes, limit.trailer(Ok(()))))
-                    }
-                    Err(error) => limit.failure(id, error),
-                }
-            }
-            Ok((HandlerReply::Stream(content_type, chunks), Some(busy))) => {
-                let body = task::stream(&self.guests, limit, chunks, busy);
-                Response::new(id, content_type, body)
-            }
-            Ok(_) => {
-                let message = "it answered in a way that this version does not know";
-                let kind = faas_core::FunctionError::PROTOCOL;
-                limit.failure(id, faas_core::FunctionError::new(kind, message))
-            }
-            Err(error) => limit.failure(id, error),
-        }
-    }
-}
-
-#[async_trait]
-impl FunctionInstance for Instance {
-    fn id(&self) -> InstanceId {
-        self.guests.lifecycle.id()
-    }
-
-    async fn invoke(&self, invocation: Invocation, permit: Permit) -> Result<Response> {
-        let busy = self.guests.lifecycle.begin(permit)?;
-        let id = invocation.id;
-        let config = &self.revision.config;
-        let limit = Limit::new(&self.clock, self.id(), config, invocation.deadline);
-        let work = run(self.handler.clone(), invocation.into(), busy);
-        let mut task = Task::spawn(&self.guests, limit.clone(), work);
-        match task.end().await {
-            Ended::Done(reply) => Ok(self.respond(id, limit, reply)),
-            Ended::Failed(error) => Ok(limit.failure(id, error)),
-            Ended::Lost(error) => Err(error),
-        }
-    }
-
-    fn health(&self) -> Health {
-        self.guests.lifecycle.health()
-    }
-
-    fn failed(&self) -> BoxFuture<'static, String> {
-        self.guests.lifecycle.failed()
-    }
-
-    async fn drain(&self, deadline: Monotonic) -> Result<()> {
-        self.guests.lifecycle.drain(&*self.clock, deadline).await
     }
 }

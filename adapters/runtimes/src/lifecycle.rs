@@ -1,7 +1,7 @@
 //! What all instances share: who runs, who drains, and whether the instance must be replaced.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use faas_core::{Clock, Error, InstanceId, Monotonic, Result, Retry};
 use faas_function::instance::{Health, Permit};
@@ -9,12 +9,19 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::{Notify, watch};
 
+/// It takes no more: it drains.
+const DRAINING: u64 = 1 << 62;
+/// It takes no more: it has failed.
+const FAILED: u64 = 1 << 63;
+/// How many run, in what is left of the word.
+const RUNNING: u64 = DRAINING - 1;
+
 /// The state of one instance.
 #[derive(Debug)]
 pub(crate) struct Lifecycle {
     id: InstanceId,
-    running: AtomicUsize,
-    draining: AtomicBool,
+    /// All in one word, so that a call costs one addition and one subtraction.
+    state: AtomicU64,
     idle: Notify,
     failure: watch::Sender<Option<String>>,
 }
@@ -29,8 +36,8 @@ pub(crate) struct Busy {
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        let before = self.lifecycle.running.fetch_sub(1, Ordering::SeqCst);
-        if before == 1 && self.lifecycle.draining.load(Ordering::SeqCst) {
+        let before = self.lifecycle.state.fetch_sub(1, Ordering::SeqCst);
+        if before & RUNNING == 1 && before & DRAINING != 0 {
             self.lifecycle.idle.notify_waiters();
         }
     }
@@ -40,8 +47,7 @@ impl Lifecycle {
     pub(crate) fn new(id: InstanceId) -> Arc<Self> {
         Arc::new(Self {
             id,
-            running: AtomicUsize::new(0),
-            draining: AtomicBool::new(false),
+            state: AtomicU64::new(0),
             idle: Notify::new(),
             failure: watch::Sender::new(None),
         })
@@ -53,16 +59,17 @@ impl Lifecycle {
 
     /// Takes an invocation up, or refuses it because the instance drains or has failed.
     pub(crate) fn begin(self: &Arc<Self>, permit: Permit) -> Result<Busy> {
-        // Counted before the check: a drain that begins in between waits for it or refuses it.
-        self.running.fetch_add(1, Ordering::SeqCst);
+        // Counted by the same step that checks: a drain that begins now waits for it or refuses it.
+        let before = self.state.fetch_add(1, Ordering::SeqCst);
         let busy = Busy {
             lifecycle: self.clone(),
             _permit: permit,
         };
-        match self.health() {
-            Health::Ready => Ok(busy),
-            health => Err(unavailable(self.id, format!("{health:?}"), Retry::Safe)),
+        if before & (DRAINING | FAILED) == 0 {
+            return Ok(busy);
         }
+        let why = format!("{:?}", self.health());
+        Err(unavailable(self.id, why, Retry::Safe))
     }
 
     /// The instance must be replaced; the first reason stays.
@@ -74,16 +81,22 @@ impl Lifecycle {
             }
             first
         });
+        // Last, so that whoever sees it finds the reason.
+        self.state.fetch_or(FAILED, Ordering::SeqCst);
     }
 
     pub(crate) fn health(&self) -> Health {
         if let Some(reason) = &*self.failure.borrow() {
             return Health::Failed(reason.clone());
         }
-        match self.draining.load(Ordering::SeqCst) {
-            true => Health::Draining,
-            false => Health::Ready,
+        match self.state.load(Ordering::SeqCst) & DRAINING {
+            0 => Health::Ready,
+            _ => Health::Draining,
         }
+    }
+
+    fn running(&self) -> u64 {
+        self.state.load(Ordering::SeqCst) & RUNNING
     }
 
     /// Ends with the reason for which the instance must be replaced.
@@ -102,13 +115,13 @@ impl Lifecycle {
 
     /// Refuses new invocations and waits for those that run.
     pub(crate) async fn drain(&self, clock: &dyn Clock, deadline: Monotonic) -> Result<()> {
-        self.draining.store(true, Ordering::SeqCst);
+        self.state.fetch_or(DRAINING, Ordering::SeqCst);
         let mut late = clock.sleep_until(deadline);
         loop {
             let idle = self.idle.notified();
             tokio::pin!(idle);
             idle.as_mut().enable();
-            if self.running.load(Ordering::SeqCst) == 0 {
+            if self.running() == 0 {
                 return Ok(());
             }
             tokio::select! {
@@ -119,7 +132,7 @@ impl Lifecycle {
     }
 
     fn still_running(&self) -> Error {
-        let running = self.running.load(Ordering::SeqCst);
+        let running = self.running();
         let message = format!("instance {} still runs {running} invocations", self.id);
         Error::new(
             faas_core::ErrorKind::DeadlineExceeded,

@@ -40,6 +40,16 @@ impl Limit {
         }
     }
 
+    /// When the invocation began.
+    pub(crate) fn started(&self) -> Monotonic {
+        self.started
+    }
+
+    /// The time by which the bounds are kept.
+    pub(crate) fn now(&self) -> Monotonic {
+        self.clock.now()
+    }
+
     /// When the function's own time is over.
     pub(crate) fn timeout_at(&self) -> Monotonic {
         self.started + self.timeout
@@ -86,6 +96,14 @@ impl Limit {
     fn timed_out(&self) -> FunctionError {
         let message = format!("it did not end within {:?}", self.timeout);
         FunctionError::new(FunctionError::TIMEOUT, message)
+    }
+
+    /// What [`expired`](Self::expired) says if an invocation ended too late that took so long.
+    pub(crate) fn in_time(&self, took: Duration) -> Result<Result<(), FunctionError>> {
+        match self.started + took < self.end() {
+            true => Ok(Ok(())),
+            false => self.expired().map(Err),
+        }
     }
 
     /// Whether a response of `length` bytes is within the bounds.

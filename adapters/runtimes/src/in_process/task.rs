@@ -1,27 +1,59 @@
-//! A task that runs a function's code: bounded in time, stopped when dropped, watched until gone.
+//! [`Task`]: a function's code on a task of its own: bounded in time, stopped when dropped, watched
+//! until gone.
 
 use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use faas_core::{Body, Error, Frame, FunctionError, Result, Retry};
+use faas_core::{Clock, Error, FunctionError, HandlerReply, Retry};
 use futures::future::BoxFuture;
-use futures::stream::{BoxStream, StreamExt};
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
 use tokio::task::{JoinError, JoinHandle};
 
-use crate::lifecycle::{Busy, Lifecycle, unavailable};
+use super::pace::Pace;
+use super::watch::{self, Watched};
+use crate::lifecycle::{Lifecycle, unavailable};
 use crate::limit::Limit;
 
-/// Where the tasks of one instance run, and what becomes of those that do not stop.
+/// How many calls may be polled within another on its stack: functions call functions.
+const NESTED: u32 = 4;
+
+/// What a handler answers.
+pub(super) type Reply = Result<HandlerReply, FunctionError>;
+
+/// Where the calls of one instance run, and what becomes of those that do not stop.
 #[derive(Debug)]
 pub(super) struct Guests {
-    pub(super) guests: Handle,
+    /// A runtime of their own.
+    pub(super) guests: Option<Handle>,
     pub(super) platform: Handle,
+    pub(super) clock: Arc<dyn Clock>,
     pub(super) grace: Duration,
     pub(super) lifecycle: Arc<Lifecycle>,
+    pub(super) pace: Pace,
+    pub(super) watched: Watched,
+}
+
+impl Guests {
+    /// Whether a call may be polled on the task of whoever calls now: on the same runtime, where
+    /// the stack is not deep yet, and if the handler yields soon.
+    pub(super) fn may_inline(&self) -> bool {
+        let here = |runtime: Handle| runtime.id() == self.platform.id();
+        self.guests.is_none()
+            && self.pace.is_prompt()
+            && watch::depth() < NESTED
+            && self.watched.is_awake()
+            && Handle::try_current().is_ok_and(here)
+    }
+
+    pub(super) fn gone(&self, why: &str) -> Error {
+        unavailable(self.lifecycle.id(), why, Retry::Ambiguous)
+    }
+
+    /// What it means that the time of a call is over.
+    pub(super) fn expired<T>(&self, limit: &Limit) -> Ended<T> {
+        limit.expired().map_or_else(Ended::Lost, Ended::Failed)
+    }
 }
 
 /// How a task ended.
@@ -49,7 +81,13 @@ impl<T: Send + 'static> Task<T> {
     ) -> Self {
         Self {
             guests: guests.clone(),
-            join: Some(guests.guests.spawn(work)),
+            join: Some(
+                guests
+                    .guests
+                    .as_ref()
+                    .unwrap_or(&guests.platform)
+                    .spawn(work),
+            ),
             sleep: limit.sleep(),
             limit,
         }
@@ -58,12 +96,12 @@ impl<T: Send + 'static> Task<T> {
     /// Waits for its end, or its time's.
     pub(super) async fn end(&mut self) -> Ended<T> {
         let Some(join) = &mut self.join else {
-            return Ended::Lost(self.gone("it has ended already"));
+            return Ended::Lost(self.guests.gone("it has ended already"));
         };
         let ended = tokio::select! {
             biased;
             ended = join => ended,
-            () = &mut self.sleep => return self.expired(),
+            () = &mut self.sleep => return self.guests.expired(&self.limit),
         };
         self.join = None;
         match ended {
@@ -72,25 +110,26 @@ impl<T: Send + 'static> Task<T> {
         }
     }
 
-    fn expired(&self) -> Ended<T> {
-        match self.limit.expired() {
-            Ok(error) => Ended::Failed(error),
-            Err(error) => Ended::Lost(error),
-        }
+    /// Ends when its time is over.
+    pub(super) fn sleep(&mut self) -> &mut BoxFuture<'static, ()> {
+        &mut self.sleep
+    }
+
+    pub(super) fn limit(&self) -> &Limit {
+        &self.limit
+    }
+
+    /// As [`end`](Self::end), for a sleep that may have ended already.
+    pub(super) async fn finish(&mut self) -> Ended<T> {
+        self.sleep = self.limit.sleep();
+        self.end().await
     }
 
     fn classify(&self, error: JoinError) -> Ended<T> {
         match error.try_into_panic() {
-            Ok(panic) => {
-                let message = panic_message(&*panic);
-                Ended::Failed(FunctionError::new(FunctionError::PANIC, message))
-            }
-            Err(_) => Ended::Lost(self.gone("the runtime of its handlers has ended")),
+            Ok(panic) => Ended::Failed(panicked(&*panic)),
+            Err(_) => Ended::Lost(self.guests.gone("the runtime of its handlers has ended")),
         }
-    }
-
-    fn gone(&self, why: &str) -> Error {
-        unavailable(self.guests.lifecycle.id(), why, Retry::Ambiguous)
     }
 }
 
@@ -114,95 +153,11 @@ impl<T: Send + 'static> Drop for Task<T> {
     }
 }
 
-fn panic_message(panic: &(dyn Any + Send)) -> String {
+/// A panic is the function's failure.
+pub(super) fn panicked(panic: &(dyn Any + Send)) -> FunctionError {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "it panicked without a message".to_owned())
-}
-
-type Chunks = BoxStream<'static, Result<Bytes, FunctionError>>;
-
-/// A body whose chunks a task of the guests makes, one ahead of its reader. The trailer is the
-/// task's result, so it needs no room in the channel.
-pub(super) fn stream(guests: &Arc<Guests>, limit: Limit, chunks: Chunks, busy: Busy) -> Body {
-    let (sender, receiver) = mpsc::channel(1);
-    let pump = pump(chunks, sender, limit.clone(), busy);
-    let task = Task::spawn(guests, limit, pump);
-    let state = Some((receiver, task));
-    Body::stream(futures::stream::unfold(state, |state| async move {
-        let (mut receiver, mut task) = state?;
-        if let Some(data) = next(&mut receiver, &mut task.sleep).await {
-            return Some((Ok(Frame::Data(data)), Some((receiver, task))));
-        }
-        Some((trailer(&mut task).await, None))
-    }))
-}
-
-/// The next chunk; none at the end of the stream or of its time.
-async fn next(
-    receiver: &mut mpsc::Receiver<Bytes>,
-    sleep: &mut BoxFuture<'static, ()>,
-) -> Option<Bytes> {
-    tokio::select! {
-        biased;
-        chunk = receiver.recv() => chunk,
-        () = sleep => None,
-    }
-}
-
-async fn trailer(task: &mut Task<Result<(), Stop>>) -> Result<Frame> {
-    let result = match task.finish().await {
-        Ended::Done(Ok(())) => Ok(()),
-        Ended::Done(Err(Stop::Failed(error))) | Ended::Failed(error) => Err(error),
-        Ended::Done(Err(Stop::Late(error))) | Ended::Lost(error) => return Err(error),
-    };
-    Ok(Frame::Trailer(task.limit.trailer(result)))
-}
-
-impl<T: Send + 'static> Task<T> {
-    /// As [`end`](Self::end), for a sleep that may have ended already.
-    async fn finish(&mut self) -> Ended<T> {
-        self.sleep = self.limit.sleep();
-        self.end().await
-    }
-}
-
-/// Why a stream ended before its end.
-enum Stop {
-    Failed(FunctionError),
-    Late(Error),
-}
-
-/// Sends chunks as fast as they are read; ends when its time is over even if nobody reads.
-async fn pump(
-    chunks: Chunks,
-    sender: mpsc::Sender<Bytes>,
-    limit: Limit,
-    busy: Busy,
-) -> Result<(), Stop> {
-    let result = tokio::select! {
-        biased;
-        result = forward(chunks, sender, &limit) => result.map_err(Stop::Failed),
-        () = limit.sleep() => Err(limit.expired().map_or_else(Stop::Late, Stop::Failed)),
-    };
-    drop(busy);
-    result
-}
-
-async fn forward(
-    mut chunks: Chunks,
-    sender: mpsc::Sender<Bytes>,
-    limit: &Limit,
-) -> Result<(), FunctionError> {
-    let mut total = 0_u64;
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk?;
-        total = total.saturating_add(chunk.len() as u64);
-        limit.check(total)?;
-        if sender.send(chunk).await.is_err() {
-            // The reader is gone, and with it the task: it is being stopped.
-            return Ok(());
-        }
-    }
-    Ok(())
+    let message = text
+        .or_else(|| panic.downcast_ref::<String>().cloned())
+        .unwrap_or_else(|| "it panicked without a message".to_owned());
+    FunctionError::new(FunctionError::PANIC, message)
 }

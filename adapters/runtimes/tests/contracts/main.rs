@@ -7,4 +7,6 @@ mod framed;
 #[cfg(test)]
 mod in_process;
 #[cfg(test)]
+mod inline;
+#[cfg(test)]
 mod lambda;
