@@ -1,5 +1,7 @@
 //! [`Contract`]: how the router talks to what runs in a sandbox.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod environment;
 
 use std::sync::Arc;
@@ -54,14 +56,23 @@ impl Connect {
 /// # Contract
 /// - **connects_when_ready**: `connect` answers when the sandbox takes invocations; readiness is
 ///   pushed by the sandbox, not polled.
-/// - **cancel_safe**: dropping the future leaves no connection, listener or task.
+/// - **ends_with_the_sandbox**: a `connect` that waits answers `Unavailable` when the hook is told
+///   that the sandbox is gone.
+/// - **refuses_foreign**: an endpoint of a kind that it cannot use answers `Unsupported`.
+/// - **cancel_safe**: dropping the future of `connect` leaves no connection or task, and it can be
+///   called again.
 /// - **hook_matches**: `hook` names a hook if and only if the contract needs one.
 /// - **environment_is_pure**: `environment` answers the same for the same revision, names a variable
 ///   in one of its parts only, and reserves what the hook prepares.
 ///
 /// # Errors
-/// `Unavailable` if the sandbox ends or does not speak the contract, `Unsupported` for an endpoint
-/// of a kind that it cannot use.
+/// `Unavailable` if the sandbox ends or does not speak the contract, or not in the time that the
+/// contract gives it; `Unsupported` as above.
+///
+/// # Implementing
+/// Run `contract_conformance!` against it, `sandbox_hook_conformance!` of `faas-resource` against
+/// its hook, and `function_instance_conformance!` against its instances (feature `conformance`).
+#[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait Contract: Send + Sync + 'static {
     /// The first half, and the name that specs give it.
@@ -73,3 +84,24 @@ pub trait Contract: Send + Sync + 'static {
     /// The second half: an instance.
     async fn connect(&self, connect: Connect) -> Result<Arc<dyn FunctionInstance>>;
 }
+
+macro_rules! pointer {
+    ($($pointer:ident),*) => {$(
+        #[async_trait]
+        impl<T: Contract + ?Sized> Contract for $pointer<T> {
+            fn hook(&self) -> Option<(HookName, Arc<dyn SandboxHook>)> {
+                (**self).hook()
+            }
+            fn executables(&self) -> Vec<ExecutableKind> {
+                (**self).executables()
+            }
+            fn environment(&self, revision: &FunctionRevision) -> SandboxEnvironment {
+                (**self).environment(revision)
+            }
+            async fn connect(&self, connect: Connect) -> Result<Arc<dyn FunctionInstance>> {
+                (**self).connect(connect).await
+            }
+        }
+    )*};
+}
+pointer!(Arc, Box);

@@ -1,5 +1,8 @@
 //! F4, the function instance: [`FunctionInstance`].
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -69,7 +72,10 @@ pub enum Health {
 /// - **function_failure_is_ok**: a failing function is a response whose outcome says so.
 /// - **permit_until_idle**: the permit is dropped when the instance is idle again, not sooner; if
 ///   it cannot become idle it is `failed`, and the permit is dropped after that.
-/// - **cancel_by_drop**: dropping the invoke future or the response's body cancels the call.
+/// - **concurrent**: as many invocations as it is configured for run at once, each with an answer
+///   of its own. Permits bound them, not the instance.
+/// - **cancel_by_drop**: dropping the invoke future or the response's body cancels the call, where
+///   the contract can; else it runs to its end, and keeps its permit until then.
 /// - **dead_is_classified**: an instance that dies fails its invocations with `Unavailable`,
 ///   `Retry::Safe` if the request was not delivered, else `Retry::Ambiguous`.
 /// - **exit_is_a_failure**: where it is known that what ran in the sandbox ended it (it exited, a
@@ -81,9 +87,18 @@ pub enum Health {
 ///   refuses new ones with `Unavailable` and `Retry::Safe`.
 /// - **response_bounded**: a response over the limit is the function's failure
 ///   `Function.ResponseTooLarge`; one after the timeout `Function.Timeout`.
+/// - **deadline_is_the_callers**: an invocation whose own deadline passes first answers
+///   `DeadlineExceeded`: that is no failure of the function.
+/// - **streams_as_it_comes**: a body that streams is passed on as it comes, and ends with one
+///   trailer.
 ///
 /// # Errors
-/// As above; `DeadlineExceeded` after the invocation's deadline.
+/// As above.
+///
+/// # Implementing
+/// Permits are dropped without a lock held: whoever hears of it may call the instance. Run
+/// `function_instance_conformance!` (feature `conformance`) against it; `faas-runtimes` does so
+/// with contracts that call the sandbox and with contracts that the sandbox calls.
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait FunctionInstance: Send + Sync + 'static {

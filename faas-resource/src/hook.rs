@@ -1,5 +1,8 @@
 //! [`SandboxHook`]: code of a contract that runs around each start of a sandbox.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
@@ -85,18 +88,28 @@ pub struct Prepared {
 ///        └── release(sandbox, end) when it is gone └── the contract's connect() meets it here
 /// ```
 ///
+/// Whoever starts a sandbox calls `prepare` immediately before every start, replacements included,
+/// adds what it answers to the environment, keeps the cookie with the sandbox, and calls `release`
+/// once the sandbox is gone.
+///
 /// # Contract
-/// - **prepare_before_every_start**: whoever starts a sandbox calls `prepare` immediately before
-///   every start, replacements included, and keeps the cookie with the sandbox.
 /// - **prepare_once**: `prepare` of a sandbox that is prepared already answers what it answered.
+/// - **refuses_reach**: a reach of a kind that `needs` does not name, or none where it names some,
+///   answers `Unsupported`, and nothing is left of it.
+/// - **sandboxes_are_apart**: sandboxes that are prepared at once do not share what is prepared, and
+///   one's release leaves the others as they are.
 /// - **release_frees**: after `release` nothing of the sandbox is left: no listener, socket, task.
-///   Releasing an unknown sandbox is no fault.
-/// - **resume_or_refuse**: `resume` makes a sandbox of an earlier life of this process reachable
-///   again, or refuses; a refused sandbox is replaced.
+///   Releasing an unknown sandbox is no fault, and one that was released can be prepared again.
+/// - **cancel_safe**: dropping the future of `prepare` leaves nothing that `release` does not free.
+/// - **resume_or_refuse**: `resume` makes a sandbox that an earlier life of this process prepared
+///   reachable again, as it was; or it refuses, and leaves nothing; a refused sandbox is replaced.
 ///
 /// # Errors
-/// `Unavailable` if the listener cannot be made now, `Unsupported` for a reach that it cannot use
-/// and from a `resume` that it cannot do.
+/// `Unavailable` if the listener cannot be made now, `Unsupported` as above and from a `resume` that
+/// it cannot do.
+///
+/// # Implementing
+/// Run `sandbox_hook_conformance!` (feature `conformance`) against it.
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait SandboxHook: Send + Sync + 'static {
@@ -110,6 +123,32 @@ pub trait SandboxHook: Send + Sync + 'static {
     /// Forgets a sandbox that is gone; `end` is what its agent reported, `Stopped` if we ended it.
     async fn release(&self, sandbox: SandboxId, end: &ExitCause);
 }
+
+macro_rules! pointer {
+    ($($pointer:ident),*) => {$(
+        #[async_trait]
+        impl<T: SandboxHook + ?Sized> SandboxHook for $pointer<T> {
+            fn needs(&self) -> Vec<ReachKind> {
+                (**self).needs()
+            }
+            async fn prepare(&self, sandbox: SandboxId, reach: Option<Reach>) -> Result<Prepared> {
+                (**self).prepare(sandbox, reach).await
+            }
+            async fn resume(
+                &self,
+                sandbox: SandboxId,
+                reach: Option<Reach>,
+                cookie: &Cookie,
+            ) -> Result<()> {
+                (**self).resume(sandbox, reach, cookie).await
+            }
+            async fn release(&self, sandbox: SandboxId, end: &ExitCause) {
+                (**self).release(sandbox, end).await;
+            }
+        }
+    )*};
+}
+pointer!(Arc, Box);
 
 /// The hooks that a resource manager offers, by name.
 #[derive(Clone, Default)]

@@ -41,12 +41,13 @@ impl Drop for Session {
         let Some((wire, busy)) = self.held.take() else {
             return;
         };
-        drop(wire);
         let (watched, freed) = oneshot::channel::<()>();
         self.gate.owe(Owed {
             _busy: busy,
             _watched: watched,
         });
+        // Only now, for the guest may connect again before anything else happens here.
+        drop(wire);
         let (gate, lifecycle) = (self.gate.clone(), self.lifecycle.clone());
         let late = self.limit.sleep_past_timeout(self.grace);
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
