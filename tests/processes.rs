@@ -6,14 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use faas::core::{FunctionError, HandlerCall, HandlerReply, Payload, Phase, StartKind};
-use faas::function::CodeStore;
+use faas::core::{ErrorKind, FunctionError, HandlerCall, HandlerReply, Payload, Phase, StartKind};
 use faas::function::registry::FunctionConfig;
 use faas::resource::Executable;
 use faas::resource::spec::{Packing, Program};
 use faas::{CallError, Platform};
-
-const RUNTIME: &str = "framed";
 
 /// What runs in the child; in the parent it is a test that has nothing to do.
 #[tokio::test]
@@ -26,12 +23,29 @@ async fn guest() {
         match text.as_str() {
             "fail" => Err(FunctionError::new("Guest.Asked", "it was asked to")),
             "exit" => std::process::exit(7),
+            "hang" => std::future::pending().await,
             text => Ok(HandlerReply::from(Payload::json(&text.to_uppercase())?)),
         }
     };
     let served = faas::runtimes::framed::guest::serve(Path::new(&socket), Arc::new(shout), 1).await;
     // The platform is gone, or was never there: nothing is left to do for a child.
     drop(served);
+}
+
+/// A guest that writes garbage to its socket; in the parent, too, it has nothing to do.
+#[tokio::test]
+async fn garbage() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let Some(socket) = std::env::var_os("FAAS_SOCKET") else {
+        return;
+    };
+    let connected = tokio::net::UnixStream::connect(socket).await;
+    let mut socket = connected.expect("somebody listens");
+    let garbage = b"GET / HTTP/1.1\r\nthis is no frame\r\n\r\n";
+    socket.write_all(garbage).await.expect("it is taken");
+    drop(socket.shutdown().await);
+    // Until the other side has had enough.
+    drop(socket.read_to_end(&mut Vec::new()).await);
 }
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
@@ -41,28 +55,34 @@ async fn within<T>(future: impl Future<Output = T>) -> T {
 }
 
 async fn platform(root: &Path) -> Platform {
-    let platform = Platform::builder()
-        .process_root(root)
-        .build()
-        .await
-        .expect("it is well configured");
+    let platform = Platform::builder().process_root(root).build().await;
+    let platform = platform.expect("it is well configured");
+    deploy(&platform, "shout", "guest", |_| {}).await;
+    platform
+}
+
+/// Deploys one of the guests of this very program.
+async fn deploy(
+    platform: &Platform,
+    function: &str,
+    guest: &str,
+    configure: impl FnOnce(&mut FunctionConfig),
+) {
     let this = std::env::current_exe()
         .and_then(std::fs::read)
         .expect("this program");
     let code = platform.functions().code();
-    let digest = code.put(this.into()).await.expect("it is kept");
     let program = Program {
-        code: digest,
+        code: code.put(this.into()).await.expect("it is kept"),
         packing: Packing::File,
         entrypoint: PathBuf::from("guest"),
-        arguments: ["guest", "--exact", "--nocapture"]
-            .map(str::to_owned)
-            .into(),
+        arguments: [guest, "--exact", "--nocapture"].map(str::to_owned).into(),
     };
-    let runtime = RUNTIME.parse().expect("a name");
-    let config = FunctionConfig::new(runtime, Executable::Program(program));
-    platform.deploy("shout", config).await.expect("it deploys");
-    platform
+    let runtime = "framed".parse().expect("a name");
+    let mut config = FunctionConfig::new(runtime, Executable::Program(program));
+    configure(&mut config);
+    let deployed = platform.deploy(function, config).await;
+    deployed.expect("it deploys");
 }
 
 #[tokio::test]
@@ -152,4 +172,52 @@ async fn a_platform_that_was_shut_down_leaves_nothing() {
     let error = within(platform.call::<_, String>("shout", "late")).await;
     let error = error.expect_err("it is over");
     assert!(matches!(error, CallError::Platform(_)), "{error}");
+}
+
+#[tokio::test]
+async fn children_that_hang_or_say_too_much_are_the_functions_failures() {
+    let root = tempfile::tempdir().expect("a directory");
+    let platform = platform(root.path()).await;
+    deploy(&platform, "short", "guest", |config| {
+        config.timeout = Duration::from_millis(300);
+        config.response_limit = 16;
+    })
+    .await;
+    let much = "much more than sixteen bytes";
+    for (input, kind) in [
+        ("hang", FunctionError::TIMEOUT),
+        (much, FunctionError::RESPONSE_TOO_LARGE),
+    ] {
+        let error = within(platform.call::<_, String>("short", input)).await;
+        let Err(CallError::Function(error)) = error else {
+            panic!("{error:?}")
+        };
+        assert_eq!(error.kind, kind, "{error}");
+        // It answers again, and others were not disturbed.
+        let again: String = within(platform.call("short", "again"))
+            .await
+            .expect("it runs");
+        assert_eq!(again, "AGAIN");
+        let other: String = within(platform.call("shout", "hello"))
+            .await
+            .expect("it runs");
+        assert_eq!(other, "HELLO");
+    }
+}
+
+#[tokio::test]
+async fn a_child_that_writes_garbage_is_told_of_and_disturbs_nobody() {
+    let root = tempfile::tempdir().expect("a directory");
+    let platform = platform(root.path()).await;
+    deploy(&platform, "garbage", "garbage", |_| {}).await;
+    let error = within(platform.call::<_, String>("garbage", "hello")).await;
+    let Err(CallError::Platform(error)) = error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(error.message().contains("exited with code 0"), "{error}");
+    let other: String = within(platform.call("shout", "hello"))
+        .await
+        .expect("it runs");
+    assert_eq!(other, "HELLO");
 }

@@ -11,7 +11,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use faas_core::explain::{DecisionClass, DecisionLog};
-use faas_core::{Clock, Monotonic, PolicyContext, Result, SeededRandom, StartKind};
+use faas_core::{
+    Clock, Error, ErrorKind, Monotonic, PolicyContext, Result, Retry, SeededRandom, StartKind,
+};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use tokio::task::JoinHandle;
@@ -109,7 +111,12 @@ struct Known {
     wanted: u32,
     /// Whether new requests can still come to it: it is the latest, or an alias names it.
     current: bool,
+    /// How often in a row none of its instances came to be.
+    failures: u32,
 }
+
+/// After so many failures in a row those that wait for an instance are told why there is none.
+const HOPELESS: u32 = 4;
 
 impl Live {
     async fn run(mut self) {
@@ -154,6 +161,7 @@ impl Live {
                     revision,
                     wanted: 0,
                     current: true,
+                    failures: 0,
                 };
                 self.known.insert(id.clone(), known);
                 true
@@ -257,9 +265,26 @@ impl Live {
         let decisions = self.policy.decide(&mut context, &self.fleet);
         self.random = context.random;
         for decision in decisions {
+            let id = decision.revision.clone();
             if let Err(error) = self.carry_out(decision).await {
                 tracing::warn!(%error, "a scaling decision could not be carried out");
+                self.waits(&id, error);
             }
+        }
+    }
+
+    /// An instance is wanted and is not there. Who waits for it goes on waiting as long as there is
+    /// hope: for room, and for another attempt after a few that failed.
+    fn waits(&mut self, id: &RevisionId, error: Error) {
+        let Some(known) = self.known.get_mut(id) else {
+            return;
+        };
+        if error.kind() == ErrorKind::Exhausted {
+            return;
+        }
+        known.failures = known.failures.saturating_add(1);
+        if error.retry() == Retry::Never || known.failures >= HOPELESS {
+            self.parts.router.refuse(id, error);
         }
     }
 
@@ -306,6 +331,9 @@ impl Live {
                     function: revision.function.clone(),
                     number: revision.number,
                 };
+                if let Some(known) = self.known.get_mut(&id) {
+                    known.failures = 0;
+                }
                 let waited_for = self
                     .fleet
                     .revisions
@@ -321,6 +349,11 @@ impl Live {
             DeployerEvent::Gone { instance, .. } => self.parts.router.remove(instance),
             DeployerEvent::Waiting { revision, error } => {
                 tracing::info!(function = %revision.function, %error, "no instance can be started");
+                let id = RevisionId {
+                    function: revision.function.clone(),
+                    number: revision.number,
+                };
+                self.waits(&id, error);
             }
         }
     }

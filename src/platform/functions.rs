@@ -50,6 +50,15 @@ impl Platform {
         Err(Error::internal("build function", message))
     }
 
+    /// Deletes a function with its revisions and aliases.
+    ///
+    /// # Errors
+    /// `InvalidArgument` for a bad name; as
+    /// [`FunctionLayer::delete`](faas_function::FunctionLayer::delete).
+    pub async fn delete(&self, function: &str) -> Result<()> {
+        self.functions.delete(&function_id(function)?, None).await
+    }
+
     /// Makes or moves an alias of `function`.
     ///
     /// # Errors

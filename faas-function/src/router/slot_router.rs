@@ -318,10 +318,10 @@ impl SlotRouter {
     async fn attempt(
         &self,
         pool: &Arc<Pool>,
+        (grant, waited): (Grant, Duration),
         invocation: Invocation,
         arrived: Monotonic,
     ) -> Result<Response> {
-        let (grant, waited) = self.admit(pool, &invocation).await?;
         let granted = self.now();
         let id = grant.permit.instance();
         let (start, mut timeline) = (grant.start, grant.started);
@@ -366,7 +366,9 @@ impl SlotRouter {
         let pool = self.resolve(&invocation.function).await?;
         let mut attempt = 1;
         loop {
-            match self.attempt(&pool, invocation.clone(), arrived).await {
+            // Who is refused a slot is not to ask for another.
+            let slot = self.admit(&pool, &invocation).await?;
+            match self.attempt(&pool, slot, invocation.clone(), arrived).await {
                 Err(error) if is_dead(&error) && attempt < ATTEMPTS => attempt += 1,
                 result => return result,
             }

@@ -82,6 +82,8 @@ pub(super) struct Workload {
     pub(super) not_before: Monotonic,
     /// Those in a row that failed to start, or ended soon.
     pub(super) crashes: u32,
+    /// How the last of those ended.
+    pub(super) last_end: Option<ExitCause>,
     /// Where its last start failed.
     pub(super) avoid: BTreeSet<NodeName>,
 }
@@ -385,6 +387,7 @@ impl Workload {
             asked_at: now,
             not_before: now,
             crashes: 0,
+            last_end: None,
             avoid: BTreeSet::new(),
         }
     }

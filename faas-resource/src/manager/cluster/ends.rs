@@ -80,6 +80,9 @@ impl Core {
             let node = sandbox.replica.node.clone();
             self.actions.push(Action::Name(node, id, None));
         }
+        if let Some(workload) = self.workloads.get_mut(&workload) {
+            workload.last_end = Some(cause.clone());
+        }
         self.back_off(id, workload, ran, now);
         self.tell_gone(id, cause);
         self.clean_up(id);

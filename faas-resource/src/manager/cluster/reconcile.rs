@@ -136,7 +136,10 @@ impl Core {
             return self.content(id);
         }
         if now < workload.not_before {
-            let message = "the last ones ended early; backing off";
+            let message = match &workload.last_end {
+                Some(end) => format!("{} in a row ended early, the last: {end}", workload.crashes),
+                None => "the last ones ended early".to_owned(),
+            };
             return self.wait(id, Error::unavailable("start replica", message));
         }
         let template = workload.template.clone();
