@@ -14,6 +14,7 @@
 //! to forget old changes.
 
 mod commits;
+pub mod crash;
 mod guarded;
 mod reads;
 mod watches;

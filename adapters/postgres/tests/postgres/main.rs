@@ -5,6 +5,8 @@ mod common;
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod crash;
+#[cfg(test)]
 mod cuts;
 #[cfg(test)]
 mod opening;
