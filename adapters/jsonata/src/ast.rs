@@ -9,7 +9,7 @@ pub(crate) const MAX_NESTING: usize = 500;
 /// say, not by where they say it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Place {
-    /// The token that errors point at, in bytes.
+    /// Where the token that errors point at ends, in bytes: the reference points there, too.
     pub(crate) position: usize,
     /// All of the text, in bytes.
     pub(crate) start: usize,

@@ -88,7 +88,8 @@ impl Error {
         }
     }
 
-    /// Where in the text, counted in UTF-16 units from 0, as far as it is known.
+    /// Where in the text, as far as it is known: behind the token that the error is about, counted
+    /// in UTF-16 units, as the reference implementation does.
     #[must_use]
     pub fn position(&self) -> Option<usize> {
         self.0.position

@@ -11,7 +11,7 @@ use crate::stack::with_stack;
 /// The tree of `source`.
 pub(crate) fn parse(source: &str) -> Result<Expr> {
     let mut lexer = Lexer::new(source);
-    let token = lexer.next(false)?;
+    let token = next(&mut lexer, false)?;
     let mut parser = Parser {
         lexer,
         token,
@@ -21,10 +21,21 @@ pub(crate) fn parse(source: &str) -> Result<Expr> {
     let expr = parser.expression(0)?;
     if parser.token.kind != TokenKind::End {
         return Err(Error::new("S0201")
-            .at(parser.token.start)
+            .at(parser.token.end)
             .token(parser.token.kind.text()));
     }
     Ok(expr)
+}
+
+/// The next token; two characters that end names are operators only together with another.
+fn next(lexer: &mut Lexer<'_>, infix: bool) -> Result<Token> {
+    let token = lexer.next(infix)?;
+    match token.kind {
+        TokenKind::Operator(operator @ ("!" | "~")) => {
+            Err(Error::new("S0204").at(token.end).token(operator))
+        }
+        _ => Ok(token),
+    }
 }
 
 struct Parser<'s> {
@@ -41,10 +52,7 @@ impl Parser<'_> {
     /// Takes the token; what follows is read as after an operand where `infix` says so.
     fn advance(&mut self, infix: bool) -> Result<Token> {
         self.end = self.token.end;
-        let next = self.lexer.next(infix)?;
-        if let TokenKind::Operator(operator @ ("!" | "~")) = next.kind {
-            return Err(Error::new("S0204").at(next.start).token(operator));
-        }
+        let next = next(&mut self.lexer, infix)?;
         Ok(std::mem::replace(&mut self.token, next))
     }
 
@@ -59,7 +67,7 @@ impl Parser<'_> {
             "S0202"
         };
         let error = Error::new(code)
-            .at(self.token.start)
+            .at(self.token.end)
             .token(self.token.kind.text());
         Err(error.with("value", operator))
     }
@@ -112,7 +120,7 @@ impl Parser<'_> {
 
     fn too_deep(&self) -> Error {
         Error::new("S0218")
-            .at(self.token.start)
+            .at(self.token.end)
             .with("value", MAX_NESTING)
     }
 

@@ -13,6 +13,9 @@ use crate::value::{Object, Str, Tuple, Value};
 
 use super::{Env, Evaluator};
 
+/// Keys that the reference implementation keeps for itself.
+const RESERVED: [&str; 2] = ["_jsonata_lambda", "_jsonata_function"];
+
 /// What has the same key: the pair that gave it, and for what.
 struct Grouped<'a, T> {
     key: Str<'a>,
@@ -204,6 +207,9 @@ fn twice(key: &str, group: &Group) -> Error {
 /// The key, if there is one: a text.
 fn key_of<'a>(key: &Value<'a>, group: &Group) -> Result<Option<Str<'a>>> {
     match key.as_key() {
+        Some(key) if RESERVED.contains(&&*key) => {
+            Err(Error::new("D1013").at(group.position).with("value", &*key))
+        }
         Some(key) => Ok(Some(key)),
         None if key.is_undefined() => Ok(None),
         None => Err(Error::new("T1003")

@@ -64,7 +64,7 @@ impl<'a> Evaluator<'a> {
             let before = sequence.len();
             sequence = if index == 0 && step.constructed {
                 let input = sequence.into_array()?;
-                Sequence::Array(self.eval(step, &input, env)?)
+                Sequence::written(self.eval(step, &input, env)?)
             } else {
                 self.step(step, &sequence, index + 1 == whole, env)?
             };
@@ -72,8 +72,10 @@ impl<'a> Evaluator<'a> {
                 trace.step(step, before, sequence.len());
             }
             if sequence.len() == 0 {
-                // An empty array as the last value is a value; on the way it is none.
-                let array = index + 1 == whole && matches!(sequence, Sequence::Array(_));
+                // An empty array is a value as the last one, and as one that is written out.
+                let written = index == 0 && step.constructed;
+                let array =
+                    (index + 1 == whole || written) && matches!(sequence, Sequence::Array(_));
                 return Ok(if array {
                     sequence
                 } else {
@@ -93,7 +95,8 @@ impl<'a> Evaluator<'a> {
     ) -> Result<Sequence<'a>> {
         if let Kind::Sort(terms) = &step.kind {
             let input = match source {
-                Sequence::Array(array) => array.clone(),
+                Sequence::Array(array) if source.len() > 1 => array.clone(),
+                Sequence::Array(_) => Value::sequence(vec![source.get(0)])?,
                 Sequence::One(item) => Value::sequence(vec![item.clone()])?,
                 Sequence::Many(items) => Value::sequence(items.clone())?,
             };

@@ -16,6 +16,15 @@ pub(super) enum Sequence<'a> {
 }
 
 impl<'a> Sequence<'a> {
+    /// What a step gives that is written out: an array, or a block that may give anything.
+    pub(super) fn written(value: Value<'a>) -> Self {
+        match value {
+            Value::Undefined => Self::Many(Vec::new()),
+            value if value.as_array().is_some() => Self::Array(value),
+            value => Self::One(value),
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         match self {
             Self::One(_) => 1,

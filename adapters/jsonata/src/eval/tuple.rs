@@ -30,14 +30,14 @@ impl<'a> Evaluator<'a> {
         if !before.is_empty() && sequence.len() == 0 {
             return match group {
                 Some(group) => self.group(group, Value::Undefined, env),
-                None => Ok(Value::Undefined),
+                None => sequence.into_result(false, false),
             };
         }
         let mut tuples: Option<Vec<Tuple<'a>>> = None;
         for (index, step) in binding.iter().enumerate() {
             if index == 0 && before.is_empty() && step.constructed {
                 let input = sequence.into_array()?;
-                sequence = Sequence::Array(self.eval(step, &input, env)?);
+                sequence = Sequence::written(self.eval(step, &input, env)?);
                 continue;
             }
             let count = tuples.as_ref().map_or(sequence.len(), Vec::len);

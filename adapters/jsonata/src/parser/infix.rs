@@ -28,7 +28,7 @@ impl Parser<'_> {
         let TokenKind::Operator(operator) = token.kind else {
             return Ok(left);
         };
-        let position = token.start;
+        let position = token.end;
         let kind = match operator {
             "[" => self.filter(left)?,
             "(" => return self.call(left, position, start),
@@ -162,7 +162,7 @@ impl Parser<'_> {
 
     /// The text between angle brackets, put together from its tokens.
     fn signature(&mut self) -> Result<Signature> {
-        let position = self.token.start;
+        let position = self.token.end;
         let mut text = "<".to_owned();
         let mut depth = 1;
         while depth > 0 && !self.token.kind.is("{") && self.token.kind != TokenKind::End {

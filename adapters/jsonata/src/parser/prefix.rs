@@ -9,7 +9,7 @@ use super::Parser;
 impl Parser<'_> {
     /// The operand that starts with `token`, which was just taken.
     pub(super) fn prefix(&mut self, token: Token) -> Result<Expr> {
-        let start = token.start;
+        let (start, end) = (token.start, token.end);
         let kind = match token.kind {
             TokenKind::Name(name) => ExprKind::Name(name),
             TokenKind::Variable(name) => ExprKind::Variable(name),
@@ -29,10 +29,10 @@ impl Parser<'_> {
                 "[" => self.array()?,
                 "{" => ExprKind::Object(self.pairs()?),
                 "|" => self.transform()?,
-                _ => return Err(Error::new("S0211").at(start).token(operator)),
+                _ => return Err(Error::new("S0211").at(end).token(operator)),
             },
         };
-        self.node(kind, start, start)
+        self.node(kind, end, start)
     }
 
     fn block(&mut self) -> Result<ExprKind> {
@@ -51,7 +51,7 @@ impl Parser<'_> {
         let items = self.list("]", |parser| {
             let start = parser.token.start;
             let item = parser.expression(0)?;
-            let position = parser.token.start;
+            let position = parser.token.end;
             if !parser.take("..")? {
                 return Ok(item);
             }

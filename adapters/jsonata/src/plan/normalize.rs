@@ -84,7 +84,9 @@ impl Normalizer {
             ExprKind::Call(procedure, arguments) => return self.call(expr, procedure, arguments),
             ExprKind::Lambda(lambda) => self.lambda(lambda)?,
             ExprKind::Transform(transform) => self.transform(transform)?,
-            ExprKind::Missing => return Err(Error::new("S0207").at(expr.place.position)),
+            ExprKind::Missing => {
+                return Err(Error::new("S0207").at(expr.place.position).token("(end)"));
+            }
         };
         Ok(Node::new(kind, expr.place))
     }

@@ -30,7 +30,8 @@ impl<'a> Value<'a> {
             Self::JsonArray(_) | Self::Array(..) => {
                 let mut items = Vec::new();
                 for item in self.as_array().iter().flat_map(|items| items.iter()) {
-                    items.extend(with_stack(|| item.to_json(budget))?);
+                    // A group that took no part in a match has a place, but no value.
+                    items.push(with_stack(|| item.to_json(budget))?.unwrap_or(Json::Null));
                     budget.grow(8)?;
                 }
                 Json::Array(items)

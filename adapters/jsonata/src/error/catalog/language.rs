@@ -121,6 +121,10 @@ pub(super) const MESSAGES: &[(&str, &str)] = &[
         "D1012",
         "Evaluation ended after {{value}} steps. Check for infinite loop",
     ),
+    (
+        "D1013",
+        "Object property names starting with _jsonata_ are reserved for internal use: {{value}}",
+    ),
     ("D1014", "A text or a result grew over {{value}} bytes"),
     ("D1015", "A value is nested deeper than {{value}} levels"),
     (
