@@ -52,6 +52,8 @@ pub(crate) struct Evaluator<'a> {
     names: Vec<Global>,
     globals: Vec<Value<'a>>,
     depth: usize,
+    /// How many calls of functions are nested.
+    calls: usize,
     stack: Vec<Option<Value<'a>>>,
     frames: Vec<Frame<'a>>,
     /// Frames below this one are remembered by functions.

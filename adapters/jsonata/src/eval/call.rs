@@ -110,6 +110,23 @@ impl<'a> Evaluator<'a> {
         input: &Value<'a>,
         env: Env,
     ) -> Result<Value<'a>> {
+        // Functions of the library that call functions nest without a step between them.
+        self.calls += 1;
+        if self.calls > self.budget.limits().depth {
+            return Err(Error::new("D1011").with("value", self.budget.limits().depth));
+        }
+        let value = with_stack(|| self.apply_all(function, arguments, input, env));
+        self.calls -= 1;
+        value
+    }
+
+    fn apply_all(
+        &mut self,
+        function: &Value<'a>,
+        arguments: Arguments<'a>,
+        input: &Value<'a>,
+        env: Env,
+    ) -> Result<Value<'a>> {
         let mut value = self.apply_one(function, arguments, input, env)?;
         while let Some(tail) = self.pending.take() {
             value = self
@@ -150,9 +167,8 @@ impl<'a> Evaluator<'a> {
                 }
                 Function::Partial(partial) => self.complete(partial, arguments, input, env),
                 Function::Chain(first, second) => {
-                    let value = with_stack(|| self.apply(first, arguments, &Value::Null, env))?;
-                    let arguments = Arguments::from_iter([value]);
-                    with_stack(|| self.apply(second, arguments, &Value::Null, env))
+                    let value = self.apply(first, arguments, &Value::Null, env)?;
+                    self.apply(second, Arguments::from_iter([value]), &Value::Null, env)
                 }
                 Function::Regex(matcher) => self.first_match(matcher, &arguments),
                 Function::NextMatch {

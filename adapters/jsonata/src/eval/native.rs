@@ -2,7 +2,6 @@
 
 use crate::error::Result;
 use crate::signature::Arguments;
-use crate::stack::with_stack;
 use crate::value::{Flags, Value};
 
 use super::{Env, Evaluator};
@@ -32,7 +31,7 @@ impl<'a> Call<'_, 'a> {
         arguments: Arguments<'a>,
     ) -> Result<Value<'a>> {
         let env = self.env;
-        with_stack(|| self.evaluator.apply(function, arguments, &Value::Null, env))
+        self.evaluator.apply(function, arguments, &Value::Null, env)
     }
 
     /// Charges steps.

@@ -38,6 +38,7 @@ pub(crate) fn evaluate(
         names: Vec::new(),
         globals: Vec::new(),
         depth: 0,
+        calls: 0,
         stack: Vec::new(),
         frames: Vec::new(),
         pinned: 0,

@@ -49,6 +49,9 @@ pub(crate) fn script_truth(value: &Value<'_>) -> bool {
 /// Whether two values are the same, part by part; the order of keys does not count.
 pub(crate) fn equal(left: &Value<'_>, right: &Value<'_>, budget: &mut Budget) -> Result<bool> {
     budget.charge(1)?;
+    if identical(left, right) {
+        return Ok(true);
+    }
     if let (Some(left), Some(right)) = (left.as_array(), right.as_array()) {
         if left.len() != right.len() {
             return Ok(false);
@@ -63,7 +66,7 @@ pub(crate) fn equal(left: &Value<'_>, right: &Value<'_>, budget: &mut Budget) ->
     if let (Some(left), Some(right)) = (left.as_object(), right.as_object()) {
         return equal_objects(left, right, budget);
     }
-    Ok(identical(left, right))
+    Ok(false)
 }
 
 fn equal_objects(
