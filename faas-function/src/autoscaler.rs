@@ -13,21 +13,9 @@ pub use fixed::Fixed;
 
 use bytes::Bytes;
 use faas_core::explain::Reason;
-use faas_core::{
-    Description, InstanceId, Monotonic, PolicyContext, Resources, Result, RevisionNumber,
-};
-use serde::{Deserialize, Serialize};
+use faas_core::{Description, InstanceId, Monotonic, PolicyContext, Resources, Result};
 
-use crate::registry::FunctionId;
-
-/// One revision of one function.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct RevisionId {
-    /// The function.
-    pub function: FunctionId,
-    /// Which snapshot of it.
-    pub number: RevisionNumber,
-}
+pub use crate::registry::RevisionId;
 
 /// Demand and supply of one revision.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -242,8 +242,8 @@ impl Live {
     async fn deleted(&mut self, function: &FunctionId) {
         let ours = self.known.keys().filter(|id| id.function == *function);
         for id in ours.cloned().collect::<Vec<_>>() {
-            if let Some(known) = self.forget(&id)
-                && let Err(error) = self.parts.deployer.remove(&known.revision).await
+            if self.forget(&id).is_some()
+                && let Err(error) = self.parts.deployer.remove(&id).await
             {
                 tracing::warn!(%function, %error, "a deleted function's instances remain");
             }
@@ -292,7 +292,7 @@ impl Live {
         let Some(known) = self.known.get_mut(&decision.revision) else {
             return Ok(());
         };
-        let workload = workload_id(&known.revision);
+        let workload = workload_id(&decision.revision);
         let subjects = vec![workload.into()];
         let cause = self
             .parts
@@ -301,7 +301,7 @@ impl Live {
         if !known.current && decision.instances == 0 {
             let revision = known.revision.clone();
             self.forget(&decision.revision);
-            return self.parts.deployer.remove(&revision).await;
+            return self.parts.deployer.remove(&revision.id()).await;
         }
         let asked = self.parts.clock.now();
         let mut deploy = Deploy::new(known.revision.clone(), decision.instances, asked);
@@ -327,10 +327,7 @@ impl Live {
             } => {
                 let mut add = AddInstance::new(revision.clone(), instance);
                 (add.timeline, add.caused_by) = (timeline, caused_by);
-                let id = RevisionId {
-                    function: revision.function.clone(),
-                    number: revision.number,
-                };
+                let id = revision.id();
                 if let Some(known) = self.known.get_mut(&id) {
                     known.failures = 0;
                 }
@@ -349,11 +346,7 @@ impl Live {
             DeployerEvent::Gone { instance, .. } => self.parts.router.remove(instance),
             DeployerEvent::Waiting { revision, error } => {
                 tracing::info!(function = %revision.function, %error, "no instance can be started");
-                let id = RevisionId {
-                    function: revision.function.clone(),
-                    number: revision.number,
-                };
-                self.waits(&id, error);
+                self.waits(&revision.id(), error);
             }
         }
     }

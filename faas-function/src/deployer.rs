@@ -1,5 +1,7 @@
 //! F3, the function deployer: [`FunctionDeployer`].
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod layered;
 pub mod plan;
 
@@ -14,7 +16,7 @@ use futures::stream::BoxStream;
 pub use layered::LayeredDeployer;
 
 use crate::instance::FunctionInstance;
-use crate::registry::FunctionRevision;
+use crate::registry::{FunctionRevision, RevisionId};
 
 /// What is asked of the deployer.
 #[derive(Debug, Clone)]
@@ -24,7 +26,7 @@ pub struct Deploy {
     pub revision: Arc<FunctionRevision>,
     /// How many instances.
     pub instances: u32,
-    /// Those that go first.
+    /// Those that go, whatever the number; the deployer chooses more of them if need be.
     pub retiring: Vec<InstanceId>,
     /// When it was asked.
     pub asked: Monotonic,
@@ -112,20 +114,39 @@ impl std::fmt::Debug for DeployerEvent {
 ///
 /// # Contract
 /// - **plan_is_pure**: the same request has the same plan.
-/// - **converges**: after `deploy`, as many instances become ready as were asked for.
-/// - **reports_each_once**: every instance is reported ready once, and gone once.
-/// - **refuses_bad_combinations**: a contract that needs a hook, on a manager that offers none,
-///   answers `Unsupported` and says so.
-/// - **remove_leaves_nothing**: after `remove`, no instance of the revision is left.
+/// - **refuses_bad_combinations**: a runtime without a contract, an executable that its contract
+///   cannot run, and a hook on a manager that offers none answer `Unsupported` and say so.
+/// - **converges**: after `deploy`, as many instances become ready as were asked for, within the
+///   revision's bounds.
+/// - **reports_each_once**: every instance is reported ready once, and gone once after that.
+/// - **watch_catches_up**: a watch that was not read for long misses no instance that is ready, and
+///   none that it was told of and that is gone.
+/// - **replaces_the_failed**: an instance that fails is reported gone, and another takes its place.
+/// - **drains_the_retiring**: an instance that is to go, named or chosen, is reported gone at once;
+///   its sandbox ends when nothing runs in it any more, and at the latest after the function's
+///   timeout.
+/// - **adopts**: instances of an earlier life are reported once their revision is prepared or
+///   deployed; `prepare` ends none of them.
+/// - **remove_leaves_nothing**: after `remove`, no instance of the revision is left; removing what
+///   is not deployed is no fault.
+/// - **lists_the_deployed**: `list` names what was prepared or deployed and not removed since, in
+///   this life or an earlier one.
+///
+/// # Errors
+/// As above; those of the resource layer. After an error, doing it again is safe.
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait FunctionDeployer: Send + Sync + 'static {
     /// How a request would be carried out.
     fn plan(&self, request: &Deploy) -> Result<Plan>;
-    /// Carries it out; instances are reported by `watch` as they become ready.
+    /// Does what is slow and needs no demand, so that no later `deploy` waits for it.
+    async fn prepare(&self, revision: Arc<FunctionRevision>) -> Result<WorkloadId>;
+    /// Carries a request out; instances are reported by `watch` as they become ready.
     async fn deploy(&self, request: Deploy) -> Result<WorkloadId>;
-    /// Ends all instances of a revision.
-    async fn remove(&self, revision: &FunctionRevision) -> Result<()>;
+    /// Ends all instances of a revision, and forgets it.
+    async fn remove(&self, revision: &RevisionId) -> Result<()>;
+    /// What is deployed.
+    async fn list(&self) -> Result<Vec<RevisionId>>;
     /// What happens from now on.
     fn watch(&self) -> BoxStream<'static, DeployerEvent>;
     /// What this is.
@@ -139,11 +160,17 @@ macro_rules! pointer {
             fn plan(&self, request: &Deploy) -> Result<Plan> {
                 (**self).plan(request)
             }
+            async fn prepare(&self, revision: Arc<FunctionRevision>) -> Result<WorkloadId> {
+                (**self).prepare(revision).await
+            }
             async fn deploy(&self, request: Deploy) -> Result<WorkloadId> {
                 (**self).deploy(request).await
             }
-            async fn remove(&self, revision: &FunctionRevision) -> Result<()> {
+            async fn remove(&self, revision: &RevisionId) -> Result<()> {
                 (**self).remove(revision).await
+            }
+            async fn list(&self) -> Result<Vec<RevisionId>> {
+                (**self).list().await
             }
             fn watch(&self) -> BoxStream<'static, DeployerEvent> {
                 (**self).watch()

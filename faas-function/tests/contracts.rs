@@ -1,6 +1,6 @@
 //! Each rule of a contract has a case of its name, and each suite's macro expands to all of them.
 
-use faas_function::{contract, instance};
+use faas_function::{autoscaler, contract, deployer, instance, router};
 
 /// The names of the bold rules of the named trait's `# Contract` in a source file.
 fn rules(source: &str, of: &str) -> Vec<String> {
@@ -46,4 +46,13 @@ agree! {
         instance::conformance::CASES;
     of_contract: "Contract" in "../src/contract.rs",
         "contract_conformance" in "../src/contract/conformance.rs", contract::conformance::CASES;
+    of_deployer: "FunctionDeployer" in "../src/deployer.rs",
+        "function_deployer_conformance" in "../src/deployer/conformance.rs",
+        deployer::conformance::CASES;
+    of_router: "FunctionRouter" in "../src/router.rs",
+        "function_router_conformance" in "../src/router/conformance.rs",
+        router::conformance::CASES;
+    of_autoscaler: "FunctionAutoscaler" in "../src/autoscaler.rs",
+        "function_autoscaler_conformance" in "../src/autoscaler/conformance.rs",
+        autoscaler::conformance::CASES;
 }

@@ -134,9 +134,15 @@ impl FunctionDeployer for Deployer {
         ));
         Ok(WorkloadId::from_u128(1))
     }
-    async fn remove(&self, revision: &FunctionRevision) -> Result<()> {
+    async fn prepare(&self, _: Arc<FunctionRevision>) -> Result<WorkloadId> {
+        Ok(WorkloadId::from_u128(1))
+    }
+    async fn remove(&self, revision: &RevisionId) -> Result<()> {
         let _ = self.told.send(format!("remove {}", revision.number));
         Ok(())
+    }
+    async fn list(&self) -> Result<Vec<RevisionId>> {
+        Ok(Vec::new())
     }
     fn watch(&self) -> BoxStream<'static, DeployerEvent> {
         subscribe(&self.events)

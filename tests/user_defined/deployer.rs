@@ -1,5 +1,6 @@
 //! A deployer of one's own (F3) that needs no resource layer: instances are values of this process.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use faas::Platform;
@@ -11,7 +12,7 @@ use faas::core::{
 use faas::function::deployer::plan::workload_id;
 use faas::function::deployer::{Deploy, DeployerEvent, Plan};
 use faas::function::instance::{Health, Permit};
-use faas::function::registry::FunctionRevision;
+use faas::function::registry::{FunctionRevision, RevisionId};
 use faas::function::{FunctionDeployer, FunctionInstance};
 use faas::resource::{SandboxSpec, WorkloadSpec};
 use futures::StreamExt;
@@ -21,10 +22,13 @@ use tokio::sync::broadcast;
 
 use crate::{double, doubling, names};
 
+/// The instances of a revision.
+type Deployed = (Arc<FunctionRevision>, Vec<InstanceId>);
+
 struct Values {
     ids: IdSource,
     events: broadcast::Sender<DeployerEvent>,
-    there: Mutex<Vec<InstanceId>>,
+    there: Mutex<BTreeMap<RevisionId, Deployed>>,
 }
 
 impl Values {
@@ -40,6 +44,29 @@ impl Values {
         // An error means that nobody listens.
         let _ = self.events.send(event);
     }
+
+    fn scale(&self, (revision, there): &mut Deployed, instances: u32) {
+        while there.len() < instances as usize {
+            let id = self.ids.next();
+            there.push(id);
+            self.tell(DeployerEvent::Ready {
+                revision: revision.clone(),
+                instance: Arc::new(Value(id)),
+                timeline: Timeline::default(),
+                caused_by: None,
+            });
+        }
+        while there.len() > instances as usize {
+            let reason = Reason::new("value.dropped", "it was no longer wanted");
+            if let Some(instance) = there.pop() {
+                self.tell(DeployerEvent::Gone {
+                    revision: revision.clone(),
+                    instance,
+                    reason,
+                });
+            }
+        }
+    }
 }
 
 #[async_trait::async_trait]
@@ -47,42 +74,39 @@ impl FunctionDeployer for Values {
     fn plan(&self, request: &Deploy) -> Result<Plan> {
         let sandbox = SandboxSpec::new(request.revision.config.executable.clone());
         Ok(Plan {
-            workload: WorkloadSpec::new(workload_id(&request.revision), sandbox),
+            workload: WorkloadSpec::new(workload_id(&request.revision.id()), sandbox),
             replicas: request.instances,
             reasons: Vec::new(),
         })
     }
 
-    async fn deploy(&self, request: Deploy) -> Result<WorkloadId> {
+    async fn prepare(&self, revision: Arc<FunctionRevision>) -> Result<WorkloadId> {
+        let id = revision.id();
         let mut there = self.there.lock().expect("no test panics under it");
-        while there.len() < request.instances as usize {
-            let id = self.ids.next();
-            there.push(id);
-            self.tell(DeployerEvent::Ready {
-                revision: request.revision.clone(),
-                instance: Arc::new(Value(id)),
-                timeline: Timeline::default(),
-                caused_by: request.caused_by,
-            });
-        }
-        while there.len() > request.instances as usize {
-            let revision = request.revision.clone();
-            let reason = Reason::new("value.dropped", "it was no longer wanted");
-            if let Some(instance) = there.pop() {
-                self.tell(DeployerEvent::Gone {
-                    revision,
-                    instance,
-                    reason,
-                });
-            }
-        }
-        Ok(workload_id(&request.revision))
+        there.entry(id.clone()).or_insert((revision, Vec::new()));
+        Ok(workload_id(&id))
     }
 
-    async fn remove(&self, revision: &FunctionRevision) -> Result<()> {
-        let revision = Arc::new(revision.clone());
-        let now = faas::core::Clock::now(&TokioClock::new());
-        self.deploy(Deploy::new(revision, 0, now)).await.map(drop)
+    async fn deploy(&self, request: Deploy) -> Result<WorkloadId> {
+        let id = request.revision.id();
+        let mut there = self.there.lock().expect("no test panics under it");
+        let deployed = there.entry(id.clone());
+        let deployed = deployed.or_insert((request.revision, Vec::new()));
+        self.scale(deployed, request.instances);
+        Ok(workload_id(&id))
+    }
+
+    async fn remove(&self, revision: &RevisionId) -> Result<()> {
+        let mut there = self.there.lock().expect("no test panics under it");
+        if let Some(mut deployed) = there.remove(revision) {
+            self.scale(&mut deployed, 0);
+        }
+        Ok(())
+    }
+
+    async fn list(&self) -> Result<Vec<RevisionId>> {
+        let there = self.there.lock().expect("no test panics under it");
+        Ok(there.keys().cloned().collect())
     }
 
     fn watch(&self) -> BoxStream<'static, DeployerEvent> {

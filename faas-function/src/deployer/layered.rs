@@ -2,40 +2,35 @@
 //! sandboxes that it reports.
 
 mod life;
+mod retire;
+mod scale;
+mod table;
+mod watch;
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use async_trait::async_trait;
-use faas_core::explain::{DecisionClass, DecisionLog, Reason};
-use faas_core::{Clock, Component, Description, Error, Result, SandboxId, Timeline, WorkloadId};
-use faas_resource::ResourceManager;
-use faas_resource::workload::{Replica, ScaleRequest, WorkloadEvent};
+use faas_core::explain::{DecisionClass, DecisionLog};
+use faas_core::{Clock, Component, Description, ErrorKind, Result, WorkloadId};
+use faas_resource::workload::WorkloadEvent;
+use faas_resource::{ResourceManager, WorkloadSpec};
 use futures::StreamExt;
-use futures::stream::{self, BoxStream};
+use futures::stream::BoxStream;
 use tokio::sync::broadcast;
-use tokio::task::{AbortHandle, JoinHandle};
 
-use super::plan::{self, Contracts, instance_id, sandbox_id};
+use super::plan::{self, Contracts};
 use super::{Deploy, DeployerEvent, FunctionDeployer, Plan};
-use crate::instance::FunctionInstance;
-use crate::registry::FunctionRevision;
+use crate::registry::{FunctionRevision, RevisionId};
+use scale::Backoff;
+use table::{AbortOnDrop, Table};
 
-/// How many events a reader may fall behind.
-const EVENTS: usize = 4096;
-/// How long a sandbox that does not speak its contract is left before it is replaced, at first and
-/// at most: doubled with each failure in a row, so that a broken function does not spin.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
+/// How many events a reader may fall behind before it is told of the present instead.
+const EVENTS: usize = 1024;
 
-const READY: Reason = Reason::new(
-    "instance.ready",
-    "instance {instance} of {function} is ready",
-);
-const ENDED: Reason = Reason::new("instance.ended", "its sandbox {phase}");
-const RETIRED: Reason = Reason::new("instance.retired", "it was no longer wanted");
 /// The default deployer, over any [`ResourceManager`].
+///
+/// An instance that is to go is drained first, and its sandbox is kept meanwhile as one more than
+/// are wanted; whoever else ends a sandbox (the manager, when it makes room) does so at once.
 ///
 /// Clones are the same deployer. With the last of them its tasks end, and it lets go of the
 /// manager and of every instance.
@@ -53,12 +48,11 @@ struct Owner {
 
 impl Drop for Owner {
     fn drop(&mut self) {
-        let mut state = self.shared.state();
-        state.closed = true;
-        let instances = std::mem::take(&mut state.instances);
-        drop(state);
+        let mut table = self.shared.table();
+        let closed = table.close();
+        drop(table);
         // Without the lock: what a task holds is dropped with it.
-        drop(instances);
+        drop(closed);
     }
 }
 
@@ -67,42 +61,9 @@ struct Shared {
     contracts: Contracts,
     clock: Arc<dyn Clock>,
     log: DecisionLog,
+    /// Sent to with the table locked, so that events come in the order of its changes.
     events: broadcast::Sender<DeployerEvent>,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    workloads: HashMap<WorkloadId, Deployed>,
-    instances: HashMap<SandboxId, Tracked>,
-    /// Whether the last handle is gone: no task may begin any more.
-    closed: bool,
-}
-
-struct Deployed {
-    revision: Arc<FunctionRevision>,
-    replicas: u32,
-    failures: u32,
-}
-
-struct Tracked {
-    revision: Arc<FunctionRevision>,
-    reported: bool,
-    task: AbortOnDrop,
-}
-
-struct AbortOnDrop(AbortHandle);
-
-impl Drop for AbortOnDrop {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
-impl From<JoinHandle<()>> for AbortOnDrop {
-    fn from(task: JoinHandle<()>) -> Self {
-        Self(task.abort_handle())
-    }
+    table: Mutex<Table>,
 }
 
 impl std::fmt::Debug for LayeredDeployer {
@@ -122,15 +83,13 @@ impl LayeredDeployer {
         clock: Arc<dyn Clock>,
         log: DecisionLog,
     ) -> Self {
-        let events = broadcast::Sender::new(EVENTS);
-        let state = Mutex::default();
         let shared = Arc::new(Shared {
             manager,
             contracts,
             clock,
             log,
-            events,
-            state,
+            events: broadcast::Sender::new(EVENTS),
+            table: Mutex::default(),
         });
         let watch = shared.manager.watch();
         let pump = tokio::spawn(pump(Arc::downgrade(&shared), watch));
@@ -146,17 +105,17 @@ impl LayeredDeployer {
 }
 
 /// Follows the manager's events for as long as the deployer lives.
-async fn pump(shared: std::sync::Weak<Shared>, mut watch: BoxStream<'static, WorkloadEvent>) {
+async fn pump(shared: Weak<Shared>, mut watch: BoxStream<'static, WorkloadEvent>) {
     while let Some(event) = watch.next().await {
         let Some(shared) = shared.upgrade() else {
             return;
         };
         match event {
             WorkloadEvent::Ready(workload, replica) => shared.ready(workload, replica),
-            WorkloadEvent::Retiring(_, sandbox) => shared.gone(sandbox, RETIRED),
+            WorkloadEvent::Retiring(_, sandbox) => shared.gone(sandbox, table::RETIRED),
             WorkloadEvent::Gone(_, replica) => {
                 let phase = format!("{:?}", replica.phase).to_lowercase();
-                shared.gone(replica.sandbox, ENDED.with("phase", phase));
+                shared.gone(replica.sandbox, table::ENDED.with("phase", phase));
             }
             WorkloadEvent::Waiting(workload, error) => shared.waiting(workload, error),
             WorkloadEvent::Resync => shared.resync().await,
@@ -166,8 +125,8 @@ async fn pump(shared: std::sync::Weak<Shared>, mut watch: BoxStream<'static, Wor
 }
 
 impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn emit(&self, event: DeployerEvent) {
@@ -175,148 +134,57 @@ impl Shared {
         let _ = self.events.send(event);
     }
 
-    fn ready(self: &Arc<Self>, workload: WorkloadId, replica: Replica) {
-        let mut state = self.state();
-        let Some(deployed) = state.workloads.get(&workload) else {
-            return;
-        };
-        if state.closed {
-            return;
-        }
-        let revision = deployed.revision.clone();
-        if let Entry::Vacant(vacant) = state.instances.entry(replica.sandbox) {
-            let life = life::live(Arc::downgrade(self), revision.clone(), workload, replica);
-            let task = tokio::spawn(life);
-            vacant.insert(Tracked {
-                revision,
-                reported: false,
-                task: task.into(),
-            });
-        }
-    }
-
-    fn report(
-        &self,
+    /// Makes sure that a workload is the manager's, and takes over what runs of it already.
+    async fn know(
+        self: &Arc<Self>,
         revision: &Arc<FunctionRevision>,
-        replica: &Replica,
-        instance: Arc<dyn FunctionInstance>,
-        timeline: Timeline,
-    ) {
-        let mut state = self.state();
-        if let Some(tracked) = state.instances.get_mut(&replica.sandbox) {
-            tracked.reported = true;
+        workload: WorkloadSpec,
+    ) -> Result<()> {
+        let id = workload.id;
+        if self.table().knows(id) {
+            return Ok(());
         }
-        if let Some(deployed) = state.workloads.get_mut(&plan::workload_id(revision)) {
-            deployed.failures = 0;
-        }
-        drop(state);
-        let id = instance.id();
-        let reason = READY
-            .with("instance", id.as_u128())
-            .with("function", revision.function.to_string());
-        let subjects = vec![id.into(), replica.sandbox.into()];
-        let (class, cause) = (DecisionClass::Instance, replica.caused_by);
-        let caused_by = Some(self.log.record(class, subjects, cause, vec![reason]));
-        let revision = revision.clone();
-        self.emit(DeployerEvent::Ready {
-            revision,
-            instance,
-            timeline,
-            caused_by,
-        });
-    }
-
-    /// Asks for another sandbox in the place of one that failed.
-    async fn replace(&self, workload: WorkloadId, sandbox: SandboxId) {
-        let replicas = self
-            .state()
-            .workloads
-            .get(&workload)
-            .map(|deployed| deployed.replicas);
-        let Some(replicas) = replicas else { return };
-        let mut request = ScaleRequest::running(workload, replicas);
-        request.retiring = vec![sandbox];
-        if let Err(error) = self.manager.scale(request).await {
-            tracing::warn!(%workload, %sandbox, %error, "a failed sandbox could not be replaced");
-        }
-    }
-
-    fn backoff(&self, workload: WorkloadId) -> Duration {
-        let mut state = self.state();
-        let Some(deployed) = state.workloads.get_mut(&workload) else {
-            return BACKOFF.0;
-        };
-        deployed.failures = deployed.failures.saturating_add(1);
-        BACKOFF
-            .0
-            .saturating_mul(1 << (deployed.failures - 1).min(16))
-            .min(BACKOFF.1)
-    }
-
-    /// Reports an instance gone, once, and forgets it.
-    fn gone(&self, sandbox: SandboxId, reason: Reason) {
-        let Some(tracked) = self.state().instances.remove(&sandbox) else {
-            return;
-        };
-        let instance = instance_id(sandbox);
-        let subjects = vec![instance.into(), sandbox.into()];
-        self.log.record(
-            DecisionClass::Instance,
-            subjects,
-            None,
-            vec![reason.clone()],
-        );
-        if tracked.reported {
-            let revision = tracked.revision.clone();
-            self.emit(DeployerEvent::Gone {
-                revision,
-                instance,
-                reason,
-            });
-        }
-        drop(tracked.task);
-    }
-
-    fn waiting(&self, workload: WorkloadId, error: Error) {
-        let revision = self
-            .state()
-            .workloads
-            .get(&workload)
-            .map(|d| d.revision.clone());
-        if let Some(revision) = revision {
-            self.emit(DeployerEvent::Waiting { revision, error });
+        self.manager.apply(workload).await?;
+        self.table().know(id, revision.clone());
+        // What became ready before it was known was passed over.
+        match self.manager.get(id).await {
+            Ok(status) => {
+                for replica in status.replicas {
+                    self.ready(id, replica);
+                }
+                Ok(())
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+            Err(error) => {
+                self.table().forget(id);
+                Err(error)
+            }
         }
     }
 
     /// Catches up after missed events.
     async fn resync(self: &Arc<Self>) {
-        let listed = match self.manager.list().await {
-            Ok(listed) => listed,
-            Err(error) => {
-                tracing::warn!(%error, "the resource manager could not be listed");
-                return;
+        let mut backoff = Backoff::default();
+        let listed = loop {
+            match self.manager.list().await {
+                Ok(listed) => break listed,
+                Err(error) => {
+                    tracing::warn!(%error, "the resource manager could not be listed");
+                    backoff.pause(&*self.clock).await;
+                }
             }
         };
-        let running: Vec<_> = listed
-            .into_iter()
-            .flat_map(|status| {
-                status
-                    .replicas
-                    .into_iter()
-                    .map(move |r| (status.spec.id, r))
-            })
-            .filter(|(_, replica)| replica.endpoint.is_some())
-            .collect();
-        let known: Vec<_> = self.state().instances.keys().copied().collect();
-        for sandbox in known {
-            if !running
-                .iter()
-                .any(|(_, replica)| replica.sandbox == sandbox)
-            {
-                self.gone(sandbox, ENDED.with("phase", "is gone"));
-            }
+        let mut running = std::collections::HashMap::new();
+        for status in listed {
+            let id = status.spec.id;
+            let ready = status.replicas.into_iter().filter(|r| r.endpoint.is_some());
+            running.extend(ready.map(|replica| (replica.sandbox, (id, replica))));
         }
-        for (workload, replica) in running {
+        let known = self.table().known(|sandbox| running.contains_key(&sandbox));
+        for sandbox in known {
+            self.gone(sandbox, table::ENDED.with("phase", "is gone"));
+        }
+        for (workload, replica) in running.into_values() {
             self.ready(workload, replica);
         }
     }
@@ -325,11 +193,18 @@ impl Shared {
 #[async_trait]
 impl FunctionDeployer for LayeredDeployer {
     fn plan(&self, request: &Deploy) -> Result<Plan> {
-        plan::plan(
-            request,
-            &self.shared.contracts,
-            self.shared.manager.hooks().as_ref(),
-        )
+        let Shared {
+            manager, contracts, ..
+        } = &*self.shared;
+        plan::plan(request, contracts, manager.hooks().as_ref())
+    }
+
+    async fn prepare(&self, revision: Arc<FunctionRevision>) -> Result<WorkloadId> {
+        let asked = self.shared.clock.now();
+        let plan = self.plan(&Deploy::new(revision.clone(), 0, asked))?;
+        let workload = plan.workload.id;
+        self.shared.know(&revision, plan.workload).await?;
+        Ok(workload)
     }
 
     async fn deploy(&self, request: Deploy) -> Result<WorkloadId> {
@@ -341,52 +216,28 @@ impl FunctionDeployer for LayeredDeployer {
             request.caused_by,
             plan.reasons,
         );
-        let known = self.shared.state().workloads.contains_key(&workload);
-        if !known {
-            self.shared.manager.apply(plan.workload).await?;
-        }
-        let revision = request.revision;
-        let deployed = Deployed {
-            revision,
-            replicas: plan.replicas,
-            failures: 0,
-        };
-        match self.shared.state().workloads.entry(workload) {
-            Entry::Occupied(mut entry) => entry.get_mut().replicas = plan.replicas,
-            Entry::Vacant(entry) => drop(entry.insert(deployed)),
-        }
-        let mut scale = ScaleRequest::running(workload, plan.replicas);
-        scale.retiring = request.retiring.into_iter().map(sandbox_id).collect();
-        scale.caused_by = Some(caused_by);
-        self.shared.manager.scale(scale).await?;
-        if !known {
-            // What was adopted from an earlier life became ready before we knew the workload.
-            self.shared.resync().await;
-        }
+        self.shared.know(&request.revision, plan.workload).await?;
+        let shared = &self.shared;
+        let named = request.retiring.into_iter().map(plan::sandbox_id).collect();
+        shared.retire(workload, plan.replicas, &named);
+        shared.scale(workload, named, Some(caused_by)).await?;
         Ok(workload)
     }
 
-    async fn remove(&self, revision: &FunctionRevision) -> Result<()> {
+    async fn remove(&self, revision: &RevisionId) -> Result<()> {
         let workload = plan::workload_id(revision);
-        self.shared.manager.remove(workload).await?;
-        self.shared.state().workloads.remove(&workload);
-        Ok(())
+        self.shared.dismiss_all(workload).await;
+        self.shared.manager.remove(workload).await
+    }
+
+    async fn list(&self) -> Result<Vec<RevisionId>> {
+        let listed = self.shared.manager.list().await?;
+        let revision = |status: &faas_resource::WorkloadStatus| plan::revision_id(&status.spec);
+        Ok(listed.iter().filter_map(revision).collect())
     }
 
     fn watch(&self) -> BoxStream<'static, DeployerEvent> {
-        let events = self.shared.events.subscribe();
-        stream::unfold(events, |mut events| async move {
-            loop {
-                match events.recv().await {
-                    Ok(event) => return Some((event, events)),
-                    Err(broadcast::error::RecvError::Lagged(missed)) => {
-                        tracing::error!(missed, "a reader of the deployer fell behind");
-                    }
-                    Err(broadcast::error::RecvError::Closed) => return None,
-                }
-            }
-        })
-        .boxed()
+        watch::watch(&self.shared)
     }
 
     fn describe(&self) -> Description {

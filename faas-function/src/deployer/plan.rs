@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use faas_core::explain::Reason;
-use faas_core::{Digest, Error, InstanceId, Name, Result, RuntimeName, SandboxId, WorkloadId};
+use faas_core::{
+    Digest, Error, InstanceId, Name, Namespace, Result, RevisionNumber, RuntimeName, SandboxId,
+    WorkloadId,
+};
 use faas_resource::{Hooks, SandboxSpec, WorkloadSpec};
 
 use super::{Deploy, Plan};
 use crate::contract::Contract;
-use crate::registry::FunctionRevision;
+use crate::registry::{FunctionId, FunctionRevision, RevisionId};
 
 const REPLICAS: Reason = Reason::new(
     "plan.replicas",
@@ -25,11 +28,23 @@ const BOUNDED: Reason = Reason::new(
 pub type Contracts = BTreeMap<RuntimeName, Arc<dyn Contract>>;
 
 /// The workload of a revision: the same one in every life of the platform.
-pub fn workload_id(revision: &FunctionRevision) -> WorkloadId {
+pub fn workload_id(revision: &RevisionId) -> WorkloadId {
     let name = format!("{}@{}", revision.function, revision.number);
     let hex = Digest::of(name.as_bytes()).hex();
     // The first half of the digest: 128 bits, which every hexadecimal text of 32 digits holds.
     WorkloadId::from_u128(u128::from_str_radix(&hex[..32], 16).unwrap_or_default())
+}
+
+/// The revision of a workload; `None` if it is not one of a function.
+pub fn revision_id(workload: &WorkloadSpec) -> Option<RevisionId> {
+    let label = |key: &str| workload.sandbox.labels.get(&Name::new(key).ok()?);
+    let function = FunctionId {
+        namespace: Namespace::new(label("namespace")?.as_str()).ok()?,
+        name: label("function")?.clone(),
+    };
+    let number = RevisionNumber(label("revision")?.as_str().parse().ok()?);
+    let revision = RevisionId { function, number };
+    (workload_id(&revision) == workload.id).then_some(revision)
 }
 
 /// An instance goes by the number of its sandbox.
@@ -77,7 +92,7 @@ pub fn plan(request: &Deploy, contracts: &Contracts, hooks: Option<&Hooks>) -> R
         }
         sandbox.hook = Some(name);
     }
-    let mut workload = WorkloadSpec::new(workload_id(revision), sandbox);
+    let mut workload = WorkloadSpec::new(workload_id(&revision.id()), sandbox);
     (workload.min, workload.max) = (revision.config.min_instances, revision.config.max_instances);
     workload.validate()?;
     let replicas = request.instances.clamp(workload.min, workload.max);

@@ -107,10 +107,7 @@ impl Pool {
     }
 
     pub(super) fn id(&self) -> RevisionId {
-        RevisionId {
-            function: self.revision.function.clone(),
-            number: self.revision.number,
-        }
+        self.revision.id()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

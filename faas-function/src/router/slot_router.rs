@@ -453,10 +453,7 @@ impl FunctionRouter for SlotRouter {
 
     fn add(&self, add: AddInstance) {
         let revision = add.revision.clone();
-        let id = RevisionId {
-            function: revision.function.clone(),
-            number: revision.number,
-        };
+        let id = revision.id();
         let pool = self.make_pool(id, revision);
         let mut owners = self.owners.write().unwrap_or_else(PoisonError::into_inner);
         owners.insert(add.instance.id(), pool.clone());

@@ -1,13 +1,16 @@
 //! The life of one instance: it is connected, reported, and replaced when it fails.
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use faas_core::explain::Reason;
-use faas_core::{Clock, Error, Phase, Result, Timeline, WorkloadId};
+use faas_core::{Clock, Error, Phase, Result, SandboxId, Timeline, WorkloadId};
 use faas_resource::workload::Replica;
 use futures::future::BoxFuture;
 
-use super::{FunctionRevision, Shared, instance_id, plan};
+use super::scale::Backoff;
+use super::table::Tracked;
+use super::{FunctionRevision, Shared, plan};
 use crate::contract::Connect;
 use crate::instance::FunctionInstance;
 
@@ -33,9 +36,12 @@ pub(super) async fn live(
     let Some(deployer) = deployer.upgrade() else {
         return;
     };
-    deployer.replace(workload, sandbox).await;
-    // Last, for it ends this very task.
-    deployer.gone(sandbox, reason);
+    // It must get no more while its sandbox ends; the task is dropped last, for it is this one.
+    let tracked = deployer.unfit(sandbox, reason);
+    if tracked.is_some() {
+        deployer.end(workload).await;
+    }
+    drop(tracked);
 }
 
 /// Why it must be replaced; `None` when the deployer is gone.
@@ -74,11 +80,31 @@ async fn until_unfit(
             let pause = {
                 let deployer = deployer.upgrade()?;
                 deployer.waiting(workload, error.clone());
-                deployer.backoff(workload)
+                deployer.failed(workload)
             };
             clock.sleep_until(clock.now() + pause).await;
             Some(UNCONNECTED.with("error", error.to_string()))
         }
+    }
+}
+
+impl Shared {
+    /// Reports an instance gone, and answers what is left of it.
+    fn unfit(&self, sandbox: SandboxId, reason: Reason) -> Option<Tracked> {
+        let mut table = self.table();
+        let tracked = table.untrack(sandbox)?;
+        self.tell_gone(sandbox, tracked.ready.as_ref(), reason);
+        Some(tracked)
+    }
+
+    /// One more has failed: how long to wait before it is replaced.
+    fn failed(&self, workload: WorkloadId) -> Duration {
+        let mut table = self.table();
+        let failures = table.deployed(workload).map_or(1, |deployed| {
+            deployed.failures = deployed.failures.saturating_add(1);
+            deployed.failures
+        });
+        Backoff::after(failures)
     }
 }
 
@@ -94,7 +120,7 @@ fn connect(
         let message = format!("sandbox {} is ready without an endpoint", replica.sandbox);
         return Err(Error::unavailable("connect", message));
     };
-    let instance = instance_id(replica.sandbox);
+    let instance = plan::instance_id(replica.sandbox);
     let connect = Connect::new(replica.sandbox, instance, endpoint, revision.clone());
     Ok(Box::pin(async move { contract.connect(connect).await }))
 }
