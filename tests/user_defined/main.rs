@@ -16,6 +16,7 @@ mod layer;
 mod manager;
 mod metadata;
 mod naming;
+mod node_agent;
 mod router;
 mod scheduler;
 mod store;
