@@ -38,19 +38,40 @@ pub struct Capacity {
 ///
 /// # Contract
 /// - **apply_is_durable**: what `apply` acknowledged is in the store; applying the same again
-///   changes nothing; applying a changed spec replaces the replicas of the old one.
+///   changes nothing.
+/// - **apply_replaces**: applying a changed sandbox spec, or changed placement rules, replaces the
+///   replicas; changed bounds or a changed priority keep them.
 /// - **apply_validates**: a bad spec answers `InvalidArgument` with every fault and changes nothing.
-/// - **scale_converges**: after `scale`, as many replicas come to run as are wanted, within the
-///   spec's bounds; more are stopped. Those named `retiring` are stopped whatever the counts, and
-///   replaced where the counts want it.
+/// - **scale_converges**: after `scale`, as many replicas come to run, to be paused and to be created
+///   as are wanted, within the spec's bounds; others are stopped.
+/// - **scale_promotes**: what is to run is taken from the paused replicas, then from the created ones,
+///   before another is started; what runs and is wanted paused is paused, where its node can.
+/// - **scale_states**: a state that no node can keep answers `Unsupported` and changes nothing.
 /// - **scale_is_soft**: `scale` waits for no store.
+/// - **retiring_go**: those named `retiring` are stopped whatever the counts, and replaced where the
+///   counts want it.
+/// - **assign_specialises**: a replica with which nothing is under way becomes one of another
+///   workload, in the state that it is in: its `Gone` from the one is followed by `Ready` or `Pooled`
+///   in the other. That one wants one more in that state until the next `scale`; the first wants as
+///   many as before.
+/// - **assign_refuses**: a sandbox whose spec differs from the workload's in kind of executable,
+///   resources or hook answers `InvalidArgument` with every difference; a place that the workload's
+///   rules forbid, or a sandbox that is busy, `Conflict`; a workload with all of its replicas
+///   `Exhausted`; what its node cannot do `Unsupported`; and nothing is changed.
 /// - **replaces_the_dead**: a replica that ends while it is wanted is replaced.
-/// - **starts_nothing_twice**: no more sandboxes are started than were ever wanted at once plus
-///   those that ended; after a restart what still runs is adopted.
+/// - **replaces_the_lost**: replicas of a node that does not answer for a bounded time are reported
+///   `Gone` and replaced elsewhere; when it answers again, what it still runs is adopted if it is
+///   wanted, and stopped if not.
+/// - **starts_are_bounded**: a start that takes too long has failed; `Waiting` says so, and it is
+///   tried again.
+/// - **starts_nothing_twice**: no more sandboxes are started than were ever wanted at once, plus those
+///   that ended or were lost.
+/// - **adopts_the_present**: after a restart, what still runs and is of its workload's present spec is
+///   adopted; what is of another is replaced.
 /// - **remove_leaves_nothing**: after `remove` has answered and its `Removed` was reported, no
-///   replica is left on any node.
-/// - **unknown_workload**: `scale`, `assign` and `get` of an unknown workload answer `NotFound`;
-///   removing one is no fault.
+///   replica is left on any node that answers.
+/// - **unknown_workload**: `scale`, `assign` and `get` of an unknown workload, and `assign` of an
+///   unknown sandbox, answer `NotFound`; removing one is no fault.
 /// - **watch_pushes**: `watch` reports every replica that becomes ready and every one that goes,
 ///   from the call on, in order for each replica.
 /// - **hook_before_start**: the hook named in the spec prepares before every start and is released
@@ -59,8 +80,7 @@ pub struct Capacity {
 ///   reasons, and it is tried again when something changes.
 ///
 /// # Errors
-/// As above; `Unsupported` for what the technology cannot do (`assign`, states), `Unavailable`
-/// when the store or the technology cannot be reached.
+/// As above; `Unavailable` when the store or the technology cannot be reached.
 ///
 /// # Implementing
 /// Run `faas_resource::manager::conformance` against it. An adapter may delegate the whole layer.

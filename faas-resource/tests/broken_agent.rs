@@ -9,9 +9,10 @@ use faas_core::{Description, Error, Result, SandboxId};
 use faas_memory::{Handlers, MemoryNode};
 use faas_resource::agent::conformance::{CASES, Fixture};
 use faas_resource::agent::{
-    EnsureSandbox, Exec, ExitCause, LogLine, NodeEvent, NodeInfo, SandboxPhase, SandboxState,
+    EnsureSandbox, ExitCause, LogLine, NodeEvent, NodeInfo, SandboxPhase, SandboxState,
     SandboxStatus, SandboxUsage,
 };
+use faas_resource::endpoint::Address;
 use faas_resource::hook::{Reach, ReachKind};
 use faas_resource::{Executable, NodeAgent, SandboxSpec};
 use futures::stream::{self, BoxStream, StreamExt};
@@ -22,6 +23,11 @@ enum Fault {
     None,
     AnswersBeforeItRuns,
     LosesCookie,
+    LosesDigest,
+    GoesBack,
+    MovesSilently,
+    KeepsEndpoint,
+    Outlives,
     StartsTwice,
     PretendsStates,
     RunsForeign,
@@ -79,6 +85,12 @@ impl NodeAgent for Broken {
         if self.is(Fault::LosesCookie) {
             request.prepared = Default::default();
         }
+        if self.is(Fault::LosesDigest) {
+            request.digest = faas_core::Digest::of(b"another");
+        }
+        if self.is(Fault::GoesBack) && request.state == SandboxState::Created {
+            self.inner.stop(request.id, Duration::ZERO).await?;
+        }
         if self.is(Fault::AnswersBeforeItRuns) {
             request.state = SandboxState::Created;
         }
@@ -88,7 +100,13 @@ impl NodeAgent for Broken {
         if self.is(Fault::StartsTwice) {
             self.again(&request).await?;
         }
-        let ensured = self.inner.ensure(request.clone()).await;
+        let mut ensured = self.inner.ensure(request.clone()).await;
+        if let (Ok(status), Fault::KeepsEndpoint) = (&mut ensured, self.fault) {
+            let Executable::Handler(name) = &request.spec.executable else {
+                return ensured;
+            };
+            status.endpoint = Some(Address::Handler(name.clone()).into());
+        }
         if ensured.is_err() && self.is(Fault::FailureStays) {
             request.spec = Arc::new(handler("echo"));
             self.inner.ensure(request).await?;
@@ -120,7 +138,14 @@ impl NodeAgent for Broken {
         if fault == Fault::NeverTells {
             return stream::pending().boxed();
         }
-        let events = self.inner.watch().map(move |event| match event {
+        let silent = move |event: &NodeEvent| {
+            let moves = matches!(event, NodeEvent::Sandbox(status)
+                if matches!(status.phase, SandboxPhase::In(_)));
+            moves && fault == Fault::MovesSilently
+        };
+        let events = self.inner.watch();
+        let events = events.filter(move |event| std::future::ready(!silent(event)));
+        let events = events.map(move |event| match event {
             NodeEvent::Sandbox(mut status)
                 if fault == Fault::HidesCause && !status.is_running() =>
             {
@@ -140,9 +165,6 @@ impl NodeAgent for Broken {
     }
     async fn usage(&self, sandbox: SandboxId) -> Result<SandboxUsage> {
         self.inner.usage(sandbox).await
-    }
-    fn exec(&self) -> Option<Arc<dyn Exec>> {
-        None
     }
     fn describe(&self) -> Description {
         self.inner.describe()
@@ -171,6 +193,10 @@ fn fixture(fault: Fault) -> Fixture {
         Box::pin(async {})
     }));
     fixture.foreign = Some(SandboxSpec::new(Executable::Image("busybox".into())));
+    fixture.killed = Some(Box::new(move || {
+        let outlives = fault == Fault::Outlives;
+        Box::pin(async move { outlives.then(|| "a process".into()) })
+    }));
     fixture.left = Box::new(move |id| {
         let hidden = broken.hidden.lock().expect("no panic").contains(&id);
         Box::pin(async move { hidden.then(|| "a half-started one".into()) })
@@ -195,26 +221,35 @@ async fn the_unbroken_passes() {
 }
 
 macro_rules! caught {
-    ($($test:ident: $fault:ident by $case:ident;)*) => {$(
-        #[tokio::test(start_paused = true)]
-        async fn $test() {
-            assert!(!passes(stringify!($case), Fault::$fault).await, "not caught");
+    ($($rule:ident: $($fault:ident)*;)*) => {
+        $(#[tokio::test(start_paused = true)]
+        async fn $rule() {
+            $(
+                let caught = !passes(stringify!($rule), Fault::$fault).await;
+                assert!(caught, "{:?} is not caught", Fault::$fault);
+            )*
+        })*
+
+        #[test]
+        fn every_case_has_an_agent_that_it_catches() {
+            let caught = [$(stringify!($rule)),*];
+            assert!(CASES.iter().map(|(name, _)| *name).eq(caught));
         }
-    )*};
+    };
 }
 caught! {
-    answers_before_it_runs: AnswersBeforeItRuns by ensure_running;
-    loses_the_cookie: LosesCookie by ensure_running;
-    starts_twice: StartsTwice by ensure_once;
-    pretends_states: PretendsStates by ensure_states;
-    runs_foreign: RunsForeign by ensure_refuses_foreign;
-    failure_stays: FailureStays by start_failure;
-    stops_later: StopsLater by stop_ends;
-    misses_unknown: MissesUnknown by stop_unknown;
-    lists_one: ListsOne by list_shows_all;
-    hides_exits: HidesExits by exit_reported;
-    hides_the_cause: HidesCause by exit_reported;
-    tells_old_events: TellsOldEvents by watch_pushes;
-    never_tells: NeverTells by watch_pushes;
-    leaves_hidden: LeavesHidden by cancel_safe;
+    ensure_running: AnswersBeforeItRuns LosesCookie;
+    ensure_once: StartsTwice;
+    ensure_states: PretendsStates;
+    ensure_moves: GoesBack MovesSilently;
+    paused_is_frozen: KeepsEndpoint;
+    ensure_refuses_foreign: RunsForeign;
+    start_failure: FailureStays;
+    stop_ends: StopsLater;
+    stop_unknown: MissesUnknown;
+    list_shows_all: ListsOne LosesDigest LosesCookie;
+    exit_reported: HidesExits HidesCause;
+    watch_pushes: TellsOldEvents NeverTells;
+    cancel_safe: LeavesHidden;
+    dies_with_us: Outlives;
 }

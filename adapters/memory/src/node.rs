@@ -45,9 +45,6 @@ impl Sandbox {
 /// the node has room, and its endpoint is [`Address::Handler`]. A handler has nothing that could be
 /// frozen, so a paused sandbox is one that cannot be reached. A sandbox can be assigned to another
 /// workload in every state. Nothing outlives the value.
-///
-/// A clone is the same node.
-#[derive(Clone)]
 pub struct MemoryNode(Arc<Shared>);
 
 struct Shared {
@@ -277,7 +274,7 @@ impl NodeAgent for MemoryNode {
     }
 
     fn assign(&self) -> Option<Arc<dyn Assign>> {
-        Some(Arc::new(self.clone()))
+        Some(self.0.clone())
     }
 
     fn describe(&self) -> Description {
@@ -286,10 +283,10 @@ impl NodeAgent for MemoryNode {
 }
 
 #[async_trait]
-impl Assign for MemoryNode {
+impl Assign for Shared {
     async fn assign(&self, request: AssignSandbox) -> Result<SandboxStatus> {
         const OPERATION: &str = "assign sandbox";
-        let mut sandboxes = self.0.lock();
+        let mut sandboxes = self.lock();
         let sandbox = sandboxes
             .get_mut(&request.id)
             .ok_or_else(|| not_found(OPERATION, request.id))?;
@@ -297,14 +294,14 @@ impl Assign for MemoryNode {
             let message = format!("sandbox {} has ended", request.id);
             return Err(Error::conflict(OPERATION, message));
         };
-        let address = self.0.check(OPERATION, &request.spec)?;
-        self.0.startable(OPERATION, &address)?;
+        let address = self.check(OPERATION, &request.spec)?;
+        self.startable(OPERATION, &address)?;
         let (workload, digest) = (request.workload, request.digest);
         if (sandbox.status.workload, sandbox.status.digest) != (workload, digest) {
             sandbox.address = address;
             (sandbox.status.workload, sandbox.status.digest) = (workload, digest);
             sandbox.enter(state);
-            self.0.tell(NodeEvent::Sandbox(sandbox.status.clone()));
+            self.tell(NodeEvent::Sandbox(sandbox.status.clone()));
         }
         Ok(sandbox.status.clone())
     }

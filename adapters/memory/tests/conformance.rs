@@ -38,57 +38,44 @@ mod node {
     faas_resource::node_agent_conformance!(fixture);
 }
 
-mod manager {
+mod assign {
     use std::sync::Arc;
 
-    use faas_core::{Millicpu, Store};
-    use faas_memory::MemoryStore;
-    use faas_resource::agent::ExitCause;
-    use faas_resource::manager::conformance::Fixture;
-    use faas_resource::scheduler::FilterScore;
-    use faas_resource::{NodeAgent, ResourceLayer, ResourceManager};
+    use faas_memory::{Handlers, MemoryNode};
+    use faas_resource::agent::conformance::assign::Fixture;
+    use faas_resource::agent::{ExitCause, SandboxStatus};
+    use faas_resource::endpoint::{Address, Endpoint};
+    use faas_resource::{Executable, SandboxSpec};
 
-    use super::{handler, node_of_echo};
-
-    async fn life(node: Arc<dyn NodeAgent>, store: Arc<dyn Store>) -> Arc<dyn ResourceManager> {
-        let layer = ResourceLayer::builder()
-            .agent(node)
-            .scheduler(FilterScore::default())
-            .store(store)
-            .build();
-        layer.await.expect("a layer").manager().clone()
-    }
+    use super::handler;
 
     async fn fixture() -> Fixture {
-        let node = node_of_echo();
-        let store: Arc<dyn Store> = Arc::new(MemoryStore::new());
-        let manager = life(node.clone(), store.clone()).await;
-        let mut giant = handler("echo");
-        giant.resources.cpu = Millicpu::cores(1_000_000);
-        let (ended, listed) = (node.clone(), node.clone());
-        Fixture::new(
-            manager,
-            handler("echo"),
-            giant,
-            Box::new(move || {
-                let node = listed.clone();
-                Box::pin(async move {
-                    let all = node.list().await.expect("a list");
-                    let running = all.iter().filter(|one| one.is_running());
-                    running.map(|one| one.id).collect()
-                })
+        let handlers = Handlers::new();
+        for name in ["pooled", "other"] {
+            let echo = |text: String| async move { Ok(text) };
+            handlers.register_json(name.parse().expect("a good test"), echo);
+        }
+        let name = "one".parse().expect("a good test");
+        let node = Arc::new(MemoryNode::new(name, Arc::new(handlers)));
+        let mut fixture = Fixture::new(
+            node.clone(),
+            handler("pooled"),
+            handler("other"),
+            Box::new(|status: SandboxStatus| {
+                let address = match status.endpoint {
+                    Some(Endpoint::Address(Address::Handler(name))) => name.to_string(),
+                    other => format!("{other:?}"),
+                };
+                Box::pin(async move { address == "other" })
             }),
             Box::new(move |id| {
-                ended.end(id, ExitCause::Code(3)).expect("it runs");
+                node.end(id, ExitCause::Code(3)).expect("a good test");
                 Box::pin(async {})
             }),
-            Box::new(move |old| {
-                drop(old);
-                let (node, store) = (node.clone(), store.clone());
-                Box::pin(async move { life(node, store).await })
-            }),
-        )
+        );
+        fixture.foreign = Some(SandboxSpec::new(Executable::Image("busybox".into())));
+        fixture
     }
 
-    faas_resource::resource_manager_conformance!(fixture);
+    faas_resource::assign_conformance!(fixture);
 }

@@ -80,6 +80,8 @@ pub(super) struct Workload {
     pub(super) replicas: BTreeSet<SandboxId>,
     pub(super) asked_at: Monotonic,
     pub(super) not_before: Monotonic,
+    /// Until when what is missing was put off.
+    pub(super) put_off: Option<Monotonic>,
     /// Those in a row that failed to start, or ended soon.
     pub(super) crashes: u32,
     /// How the last of those ended.
@@ -352,7 +354,7 @@ impl Core {
             return Some(now);
         }
         let waiting = self.waiting.iter().filter_map(|id| self.workloads.get(id));
-        let later = waiting.map(|w| w.not_before).filter(|at| *at > now);
+        let later = waiting.filter_map(|workload| workload.put_off);
         later.chain(self.scheduler.wake_at()).min()
     }
 
@@ -386,6 +388,7 @@ impl Workload {
             replicas: BTreeSet::new(),
             asked_at: now,
             not_before: now,
+            put_off: None,
             crashes: 0,
             last_end: None,
             avoid: BTreeSet::new(),

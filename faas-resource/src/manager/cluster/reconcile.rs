@@ -129,13 +129,15 @@ impl Core {
         reach: &dyn Fn(&HookName) -> Vec<ReachKind>,
         batch: &mut Vec<PlacementRequest>,
     ) {
-        let Some(workload) = self.workloads.get(&id) else {
+        let Some(workload) = self.workloads.get_mut(&id) else {
             return;
         };
+        workload.put_off = None;
         if missing == Counts::default() {
             return self.content(id);
         }
         if now < workload.not_before {
+            workload.put_off = Some(workload.not_before);
             let message = match &workload.last_end {
                 Some(end) => format!("{} in a row ended early, the last: {end}", workload.crashes),
                 None => "the last ones ended early".to_owned(),

@@ -461,8 +461,11 @@ impl World {
     }
 
     fn pass(&mut self, millis: u64) {
+        let wake = self.core.wake_at(self.now);
         self.now = self.now + Duration::from_millis(millis);
-        self.drive(|core, _| core.wake_waiting());
+        if wake.is_some_and(|at| at <= self.now) {
+            self.drive(|core, _| core.wake_waiting());
+        }
     }
 
     /// A life ends at any moment, and the next begins: what was under way has happened, or not.
