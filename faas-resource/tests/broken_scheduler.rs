@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use faas_core::explain::Reason;
 use faas_core::{Description, Monotonic, PolicyContext, Result};
 use faas_resource::ResourceScheduler;
-use faas_resource::agent::NodeInfo;
+use faas_resource::agent::{NodeInfo, SandboxState};
 use faas_resource::scheduler::conformance::{CASES, Case, Fixture};
 use faas_resource::scheduler::{
     ClusterChange, ClusterView, FilterScore, Placement, PlacementRequest,
@@ -26,6 +27,10 @@ enum Fault {
     IgnoresClosed,
     IgnoresKind,
     IgnoresReach,
+    IgnoresState,
+    IgnoresOnly,
+    IgnoresAvoid,
+    NeverGoesWhereItFailed,
     IgnoresConstraints,
     CountsNoBatch,
     IgnoresTaints,
@@ -75,6 +80,9 @@ impl Broken {
             let rules: &mut PlacementRules = &mut Arc::make_mut(&mut request.workload).rules;
             match self.fault {
                 Fault::IgnoresReach => request.reach.clear(),
+                Fault::IgnoresState => request.state = SandboxState::Running,
+                Fault::IgnoresOnly => request.only = None,
+                Fault::IgnoresAvoid => request.avoid.clear(),
                 Fault::IgnoresConstraints => rules.constraints.clear(),
                 Fault::IgnoresApart => rules.apart.clear(),
                 _ => {}
@@ -83,9 +91,25 @@ impl Broken {
         batch
     }
 
-    fn spoil(&self, cluster: &ClusterView, answers: &mut Vec<Placement>) {
+    fn spoil(
+        &self,
+        cluster: &ClusterView,
+        batch: &[PlacementRequest],
+        answers: &mut Vec<Placement>,
+    ) {
         match self.fault {
             Fault::Reverses => answers.reverse(),
+            Fault::NeverGoesWhereItFailed => {
+                for (request, answer) in batch.iter().zip(answers) {
+                    let avoided = matches!(answer, Placement::On { node, .. }
+                        if request.avoid.contains(node));
+                    if avoided {
+                        let reasons = vec![Reason::new("test.failed", "it failed there")];
+                        let nodes = Vec::new();
+                        *answer = Placement::Unschedulable { reasons, nodes };
+                    }
+                }
+            }
             Fault::DropsOne => drop(answers.pop()),
             Fault::PreemptsAll => answers
                 .iter_mut()
@@ -142,7 +166,7 @@ impl ResourceScheduler for Broken {
         if self.fault == Fault::DependsOnCalls && CALLS.fetch_add(1, Ordering::Relaxed) % 2 == 1 {
             answers = self.inner.schedule(context, &ClusterView::default(), batch);
         }
-        self.spoil(cluster, &mut answers);
+        self.spoil(cluster, batch, &mut answers);
         answers
     }
 
@@ -204,10 +228,11 @@ macro_rules! caught {
 caught! {
     answers_each: Reverses DropsOne;
     never_overcommits: ForgetsBatch IgnoresAllocated;
-    respects_kind: IgnoresClosed IgnoresKind IgnoresReach;
+    respects_kind: IgnoresClosed IgnoresKind IgnoresReach IgnoresState IgnoresOnly;
     respects_rules: IgnoresConstraints CountsNoBatch IgnoresTaints IgnoresApart;
     preempts_only_lower: PreemptsAll;
     explains_refusals: NoReasons;
+    avoids_failures: IgnoresAvoid NeverGoesWhereItFailed;
     deterministic: DependsOnCalls;
     save_restore: SavesNothing RestoresAnything ForgetsOnBadState;
 }

@@ -24,7 +24,9 @@ use futures::future::BoxFuture;
 use super::{ClusterView, Placement, PlacementRequest, ResourceScheduler};
 
 pub use answers::{answers_each, explains_refusals};
-pub use places::{never_overcommits, preempts_only_lower, respects_kind, respects_rules};
+pub use places::{
+    avoids_failures, never_overcommits, preempts_only_lower, respects_kind, respects_rules,
+};
 pub use repeats::{deterministic, save_restore};
 
 /// Makes fresh schedulers.
@@ -60,7 +62,7 @@ macro_rules! cases {
 }
 cases! {
     answers_each never_overcommits respects_kind respects_rules preempts_only_lower
-    explains_refusals deterministic save_restore
+    explains_refusals avoids_failures deterministic save_restore
 }
 
 /// Expands to one `#[tokio::test]` per rule of
@@ -71,7 +73,7 @@ macro_rules! resource_scheduler_conformance {
     ($factory:expr) => {
         $crate::resource_scheduler_conformance! { @cases $factory;
             answers_each never_overcommits respects_kind respects_rules preempts_only_lower
-            explains_refusals deterministic save_restore
+            explains_refusals avoids_failures deterministic save_restore
         }
     };
     (@cases $factory:expr; $($case:ident)*) => {$(

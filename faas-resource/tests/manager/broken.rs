@@ -25,7 +25,7 @@ enum Fault {
     StoresNothing,
     ReplacesForBounds,
     KeepsOutdated,
-    TellsOneFault,
+    TellsHalf,
     StartsOneMore,
     IgnoresMax,
     NeverPromotes,
@@ -100,7 +100,7 @@ impl ResourceManager for Broken {
             _ => {}
         }
         self.inner.apply(spec).await.map_err(|error| {
-            if self.is(Fault::TellsOneFault) {
+            if self.is(Fault::TellsHalf) {
                 return Error::invalid("apply workload", "A=B is no name");
             }
             error
@@ -313,7 +313,7 @@ macro_rules! caught {
 caught! {
     apply_is_durable: StoresNothing;
     apply_replaces: ReplacesForBounds KeepsOutdated;
-    apply_validates: TellsOneFault;
+    apply_validates: TellsHalf;
     scale_converges: StartsOneMore IgnoresMax;
     scale_promotes: NeverPromotes;
     scale_states: ForgetsStates;

@@ -1,6 +1,6 @@
 //! Where a scheduler puts sandboxes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use faas_core::{Name, SandboxId, WorkloadId};
 
@@ -8,6 +8,7 @@ use super::world::{
     but, carried_out, cluster, draw, name, node, node_name, placed, put, replicas, room, workload,
 };
 use super::{ClusterView, Fixture, Placement, ask};
+use crate::agent::{NodeInfo, SandboxState};
 use crate::hook::ReachKind;
 use crate::spec::ExecutableKind;
 use crate::workload::{Constraint, PlacementRules};
@@ -30,22 +31,33 @@ pub async fn never_overcommits(fixture: Fixture) {
     assert_eq!(placed(&answers), 6, "of eight cores on three nodes of two");
 }
 
-/// "A sandbox goes only to a node that runs its kind of executable and offers a reach that it
-/// needs, and that is open."
+/// "A sandbox goes only to a node that is open, runs its kind of executable, offers the state that it
+/// is to be in and a reach that it needs, and is the one that the request names, if it names one."
 pub async fn respects_kind(fixture: Fixture) {
-    let reach = |node| but(node, |info| info.reach = [ReachKind::Mount].into());
-    let other_kind = |info: &mut crate::agent::NodeInfo| {
+    let reach = |node| {
+        but(node, |info| {
+            info.reach = [ReachKind::Mount].into();
+            info.states.insert(SandboxState::Paused);
+        })
+    };
+    let other_kind = |info: &mut NodeInfo| {
         info.executables = [ExecutableKind::Image].into();
     };
     let mut closed = reach(node(0, 64));
     closed.open = false;
     let other = but(reach(node(1, 64)), other_kind);
-    let deaf = but(node(2, 64), |info| info.reach = [ReachKind::Pod].into());
+    let deaf = but(reach(node(2, 64)), |info| {
+        info.reach = [ReachKind::Pod].into()
+    });
     let right = reach(node(3, 1));
-    let cluster = cluster([closed, other, deaf, right]);
+    let restless = but(reach(node(4, 64)), |info| {
+        info.states = [SandboxState::Running].into();
+    });
+    let cluster = cluster([closed, other, deaf, right, restless]);
     let mut batch = replicas(&workload(1, 1, PlacementRules::default(), 0), 1, 2);
     for request in &mut batch {
         request.reach = vec![ReachKind::Loopback, ReachKind::Mount];
+        request.state = SandboxState::Paused;
     }
     let answers = ask(&mut *fixture.fresh(), &cluster, &batch);
     for answer in &answers {
@@ -58,6 +70,44 @@ pub async fn respects_kind(fixture: Fixture) {
         1,
         "one node suits, and it has room for one"
     );
+    only_there(&fixture);
+}
+
+/// Each to the node that its request names, whatever else there is.
+fn only_there(fixture: &Fixture) {
+    let cluster = cluster((0..6).map(|number| node(number, 1 + number)));
+    for number in 0..7 {
+        let mut batch = replicas(&workload(1, 1, PlacementRules::default(), 0), 1, 2);
+        for request in &mut batch {
+            request.only = Some(node_name(number));
+        }
+        for answer in ask(&mut *fixture.fresh(), &cluster, &batch) {
+            match answer {
+                Placement::On { node, .. } => assert_eq!(node, node_name(number)),
+                Placement::Unschedulable { .. } => {
+                    assert!(number == 0 || number == 6, "node {number} has room");
+                }
+            }
+        }
+    }
+}
+
+/// "A sandbox goes to a node that its request says to avoid only if no other takes it."
+pub async fn avoids_failures(fixture: Fixture) {
+    let cluster = cluster((0..4).map(|number| node(number, 2)));
+    let mut batch = replicas(&workload(1, 1, PlacementRules::default(), 0), 1, 8);
+    let avoid: BTreeSet<_> = [0, 1, 3].map(node_name).into();
+    for request in &mut batch {
+        request.avoid.clone_from(&avoid);
+    }
+    let answers = ask(&mut *fixture.fresh(), &cluster, &batch);
+    let mut nodes = answers.iter().map(|answer| match answer {
+        Placement::On { node, .. } => node.clone(),
+        refused @ Placement::Unschedulable { .. } => panic!("there is room: {refused:?}"),
+    });
+    let first: Vec<_> = nodes.by_ref().take(2).collect();
+    assert_eq!(first, [node_name(2), node_name(2)], "{answers:?}");
+    assert!(nodes.all(|node| avoid.contains(&node)), "{answers:?}");
 }
 
 /// "Every constraint, taint and `apart` rule holds after the batch."
