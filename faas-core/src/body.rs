@@ -59,6 +59,22 @@ impl Body {
         matches!(self.0, Repr::Whole(..))
     }
 
+    /// The trailer, if the body is whole.
+    pub fn trailer(&self) -> Option<&Trailer> {
+        match &self.0 {
+            Repr::Whole(_, trailer) => Some(trailer),
+            Repr::Stream(_) => None,
+        }
+    }
+
+    /// As [`trailer`](Self::trailer), to be completed.
+    pub fn trailer_mut(&mut self) -> Option<&mut Trailer> {
+        match &mut self.0 {
+            Repr::Whole(_, trailer) => Some(trailer),
+            Repr::Stream(_) => None,
+        }
+    }
+
     /// The trailer's fields changed in place when the body is whole, or as it passes by.
     #[must_use]
     pub fn map_trailer(self, change: impl FnOnce(&mut Trailer) + Send + 'static) -> Self {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
 use crate::clock::Monotonic;
@@ -96,7 +97,8 @@ impl From<Payload> for HandlerReply {
 /// - **cancellable**: dropping the future cancels the call, and later calls work as before. A
 ///   handler that never yields cannot be stopped: its instance is quarantined and replaced.
 ///
-/// A panic is the function's failure, not the platform's: whoever calls catches it.
+/// A panic, of `call` itself or of its future, is the function's failure, not the platform's: whoever
+/// calls catches it.
 ///
 /// # Implementing
 /// Any `async` closure that takes a [`HandlerCall`] is one. Others run
@@ -126,8 +128,16 @@ where
     F: Fn(HandlerCall) -> Fut + Send + Sync + 'static,
     Fut: Future<Output = Result<HandlerReply, FunctionError>> + Send + 'static,
 {
-    async fn call(&self, call: HandlerCall) -> Result<HandlerReply, FunctionError> {
-        self(call).await
+    // The closure's own future, and none around it: a panic of the closure itself comes from `call`.
+    fn call<'a, 'f>(
+        &'a self,
+        call: HandlerCall,
+    ) -> BoxFuture<'f, Result<HandlerReply, FunctionError>>
+    where
+        'a: 'f,
+        Self: 'f,
+    {
+        Box::pin(self(call))
     }
 }
 

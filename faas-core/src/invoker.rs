@@ -6,6 +6,7 @@ pub mod conformance;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::future::BoxFuture;
 
 use crate::clock::Monotonic;
 use crate::component::Description;
@@ -102,8 +103,13 @@ macro_rules! pointer {
     ($($pointer:ident),*) => {$(
         #[async_trait]
         impl<T: Invoker + ?Sized> Invoker for $pointer<T> {
-            async fn invoke(&self, invocation: Invocation) -> Result<Response> {
-                (**self).invoke(invocation).await
+            // The future of what it points to, and none around it.
+            fn invoke<'a, 'f>(&'a self, invocation: Invocation) -> BoxFuture<'f, Result<Response>>
+            where
+                'a: 'f,
+                Self: 'f,
+            {
+                (**self).invoke(invocation)
             }
             fn prewarm(&self, hint: PrewarmHint) {
                 (**self).prewarm(hint);

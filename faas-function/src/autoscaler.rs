@@ -7,6 +7,7 @@ mod fixed;
 mod window;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 pub use concurrency::{ConcurrencyOptions, ConcurrencyTarget};
 pub use fixed::Fixed;
@@ -23,6 +24,10 @@ pub use crate::registry::RevisionId;
 pub struct RevisionLoad {
     /// Invocations that run.
     pub running: u32,
+    /// The integral of `running` over the time since the router has known the revision, so that
+    /// between two reports no short call is overlooked and none counts for long; `None` where the
+    /// router cannot tell.
+    pub busy: Option<Duration>,
     /// Invocations that wait.
     pub queued: u32,
     /// Instances that take invocations.
@@ -46,6 +51,7 @@ impl RevisionLoad {
     pub fn idle(concurrency: u32, min: u32, max: u32, resources: Resources) -> Self {
         Self {
             running: 0,
+            busy: None,
             queued: 0,
             ready: 0,
             starting: 0,

@@ -121,8 +121,17 @@ macro_rules! pointer {
             fn id(&self) -> InstanceId {
                 (**self).id()
             }
-            async fn invoke(&self, invocation: Invocation, permit: Permit) -> Result<Response> {
-                (**self).invoke(invocation, permit).await
+            // The future of what it points to, and none around it.
+            fn invoke<'a, 'f>(
+                &'a self,
+                invocation: Invocation,
+                permit: Permit,
+            ) -> BoxFuture<'f, Result<Response>>
+            where
+                'a: 'f,
+                Self: 'f,
+            {
+                (**self).invoke(invocation, permit)
             }
             fn health(&self) -> Health {
                 (**self).health()

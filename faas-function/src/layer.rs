@@ -16,6 +16,8 @@ use faas_core::{
 pub use builder::FunctionLayerBuilder;
 pub use building::BuildingEvent;
 
+use futures::future::BoxFuture;
+
 use crate::control::Control;
 use crate::deployer::Deploy;
 use crate::registry::{
@@ -26,8 +28,12 @@ use crate::{CodeStore, FunctionBuilder, FunctionDeployer, FunctionRouter, Metada
 /// Any router calls functions.
 #[async_trait::async_trait]
 impl Invoker for dyn FunctionRouter {
-    async fn invoke(&self, invocation: Invocation) -> Result<Response> {
-        FunctionRouter::invoke(self, invocation).await
+    fn invoke<'a, 'f>(&'a self, invocation: Invocation) -> BoxFuture<'f, Result<Response>>
+    where
+        'a: 'f,
+        Self: 'f,
+    {
+        FunctionRouter::invoke(self, invocation)
     }
     fn prewarm(&self, hint: PrewarmHint) {
         FunctionRouter::prewarm(self, hint);

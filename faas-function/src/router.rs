@@ -1,10 +1,13 @@
 //! F5, the function router: [`FunctionRouter`].
 
+mod calls;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod demand;
 mod drain;
+mod meters;
 mod pool;
+mod routes;
 mod slot_router;
 pub mod slots;
 mod snapshot;
@@ -18,6 +21,7 @@ use faas_core::{
     DecisionId, Description, Error, InstanceId, Invocation, Monotonic, PrewarmHint, Response,
     Result, StartKind, Timeline,
 };
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 
 use crate::autoscaler::{RevisionId, RevisionLoad};
@@ -81,7 +85,8 @@ impl std::fmt::Debug for AddInstance {
 /// - **deadline_leaves_queue**: an invocation whose deadline passes leaves the queue with
 ///   `DeadlineExceeded`.
 /// - **drop_leaves_queue**: dropping the future of `invoke` leaves the queue at once.
-/// - **demand_is_pushed**: `demand` reports a change at once, not by polling.
+/// - **demand_is_pushed**: `demand` reports at once, not by polling, what waits and which instances
+///   are there; what runs, within a tenth of a second.
 /// - **removed_gets_no_more**: an instance that was removed gets no new invocation.
 /// - **weights_split**: an alias's traffic is split by its weights.
 /// - **unknown_function**: an unknown function, revision or alias answers `NotFound`.
@@ -121,8 +126,13 @@ macro_rules! pointer {
     ($($pointer:ident),*) => {$(
         #[async_trait]
         impl<T: FunctionRouter + ?Sized> FunctionRouter for $pointer<T> {
-            async fn invoke(&self, invocation: Invocation) -> Result<Response> {
-                (**self).invoke(invocation).await
+            // The future of what it points to, and none around it.
+            fn invoke<'a, 'f>(&'a self, invocation: Invocation) -> BoxFuture<'f, Result<Response>>
+            where
+                'a: 'f,
+                Self: 'f,
+            {
+                (**self).invoke(invocation)
             }
             fn prewarm(&self, hint: PrewarmHint) {
                 (**self).prewarm(hint);

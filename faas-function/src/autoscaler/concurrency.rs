@@ -113,6 +113,8 @@ impl ConcurrencyOptions {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Track {
     demand: Window,
+    /// What ran at the last report, and how busy all had been by then.
+    reported: Option<Report>,
     panic_until: Option<Monotonic>,
     /// The most instances that this panic has asked for.
     panic_most: u32,
@@ -120,6 +122,14 @@ struct Track {
     unwanted_since: Option<Monotonic>,
     /// Whether waiting alone may change what is decided.
     restless: bool,
+}
+
+/// What a router said that tells how busy its instances were.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Report {
+    at: Monotonic,
+    running: u32,
+    busy: Duration,
 }
 
 /// The algorithm of Knative's pod autoscaler (KPA).
@@ -168,8 +178,7 @@ impl ConcurrencyTarget {
         let window = self.options.stable_window;
         let track = self.tracks.entry(id.clone());
         let track = track.or_insert_with(|| Track::new(window, now));
-        let demand = load.running.saturating_add(load.queued);
-        track.demand.set(now, demand);
+        track.learn(now, load);
         track
     }
 }
@@ -189,10 +198,30 @@ impl Track {
     fn new(window: Duration, now: Monotonic) -> Self {
         Self {
             demand: Window::new(window, now),
+            reported: None,
             panic_until: None,
             panic_most: 0,
             unwanted_since: None,
             restless: false,
+        }
+    }
+
+    /// Continues the demand with what is known now. Until a report it is assumed that what ran goes
+    /// on; the report tells how it was.
+    fn learn(&mut self, now: Monotonic, load: &RevisionLoad) {
+        let demand = load.running.saturating_add(load.queued);
+        self.demand.set(now, demand);
+        let Some(busy) = load.busy else { return };
+        let (at, running) = (now, load.running);
+        let Some(last) = self.reported.replace(Report { at, running, busy }) else {
+            return;
+        };
+        if (last.running, last.busy) == (running, busy) {
+            // The same report once more: nothing runs for some time without being busy.
+            self.reported = Some(last);
+        } else {
+            let actual = busy.saturating_sub(last.busy);
+            self.demand.amend(last.at, last.running, actual);
         }
     }
 

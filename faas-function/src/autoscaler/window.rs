@@ -74,6 +74,23 @@ impl Window {
         }
     }
 
+    /// From `since` until now not `value` held but an area of `actual`, evenly.
+    pub(super) fn amend(&mut self, since: Monotonic, value: u32, actual: Duration) {
+        let (since, at) = (since.as_nanos(), self.at.as_nanos());
+        let span = u128::from(at.saturating_sub(since));
+        for (second, area) in self.seconds.iter_mut().rev() {
+            let (start, end) = (*second * SECOND, (*second + 1) * SECOND);
+            let inside = end.min(at).saturating_sub(start.max(since));
+            if inside == 0 {
+                break;
+            }
+            let share = actual.as_nanos().saturating_mul(u128::from(inside)) / span;
+            let share = u64::try_from(share).unwrap_or(u64::MAX);
+            let assumed = u64::from(value).saturating_mul(inside);
+            *area = area.saturating_sub(assumed).saturating_add(share);
+        }
+    }
+
     fn put(&mut self, second: u64, area: u64) {
         match self.seconds.back_mut() {
             Some((last, sum)) if *last == second => *sum += area,
@@ -100,6 +117,23 @@ mod tests {
         window.advance(at(5_900_000));
         assert!(window.is_quiet() && window.seconds.len() <= 60);
         assert!(window.average(Duration::from_secs(60)).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_was_assumed_is_amended_by_what_was() {
+        let mut window = Window::new(Duration::from_secs(60), at(0));
+        // One waits all the time, and one is assumed to run from 500 ms on.
+        window.set(at(0), 1);
+        window.set(at(500), 2);
+        window.advance(at(2_500));
+        window.amend(at(500), 1, Duration::from_millis(200));
+        let area: u64 = window.seconds.iter().map(|(_, area)| area).sum();
+        assert_eq!(area, 2_700_000_000);
+        let first = window.seconds.front().map(|(_, area)| *area);
+        assert_eq!(first, Some(1_050_000_000), "evenly");
+        window.amend(at(2_500), 1, Duration::from_secs(9));
+        let after: u64 = window.seconds.iter().map(|(_, area)| area).sum();
+        assert_eq!(after, area, "no time has passed");
     }
 
     #[test]

@@ -20,7 +20,7 @@ pub(super) async fn drain(
     deadline: Monotonic,
 ) -> Result<()> {
     // It begins with every pool, and no pool that comes later will have work.
-    let mut changes = shared.listeners.listen(&pools);
+    let mut changes = shared.listeners.listen(shared.clock.clone(), &pools);
     let mut busy: BTreeMap<RevisionId, Arc<Pool>> = pools()
         .into_iter()
         .filter(|pool| pool.unfinished() != (0, 0))

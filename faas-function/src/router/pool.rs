@@ -1,22 +1,17 @@
 //! [`Pool`]: the instances and the queue of one revision.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use faas_core::explain::DecisionLog;
-use faas_core::telemetry::{
-    INSTANCES, INVOCATION_SECONDS, INVOCATIONS, QUEUE_DEPTH, QUEUE_SECONDS,
-};
 use faas_core::{
-    Clock, DecisionId, Error, InstanceId, Monotonic, Namespace, Outcome, Result, StartKind,
-    Timeline,
+    Clock, DecisionId, Error, InstanceId, Monotonic, Namespace, Result, StartKind, Timeline,
 };
-use metrics::{Counter, Gauge, Histogram};
 use tokio::sync::oneshot;
 
 use super::AddInstance;
 use super::demand::Listeners;
+use super::meters::Meters;
 use super::slots::{Asked, HandOver, Slots, Taken, Ticket};
 use crate::autoscaler::{RevisionId, RevisionLoad};
 use crate::instance::{FunctionInstance, Permit, SlotOwner};
@@ -35,39 +30,66 @@ pub(super) struct Shared {
     pub(super) draining: AtomicBool,
 }
 
-/// A slot, and what to do it with.
+/// An instance, and how it came to be.
+pub(super) struct Member {
+    instance: Arc<dyn FunctionInstance>,
+    timeline: Timeline,
+    caused_by: Option<DecisionId>,
+}
+
+impl Member {
+    pub(super) fn instance(&self) -> &dyn FunctionInstance {
+        &*self.instance
+    }
+}
+
+/// A slot, and what to do with it.
 pub(super) struct Grant {
-    pub(super) instance: Arc<dyn FunctionInstance>,
+    member: Arc<Member>,
     pub(super) permit: Permit,
-    pub(super) start: StartKind,
-    /// Where the time of the instance's start went, if the invocation waited for it.
-    pub(super) started: Timeline,
-    /// The scaling decision that the instance was started for, likewise.
-    pub(super) caused_by: Option<DecisionId>,
+    start: StartKind,
+}
+
+impl Grant {
+    /// The instance, the right to its slot, what the invocation is, and where the time of the
+    /// instance's start went, if the invocation waited for it.
+    pub(super) fn into_parts(self) -> (Arc<Member>, Permit, StartKind, Timeline) {
+        let started = match self.start {
+            StartKind::Cold => self.member.timeline,
+            _ => Timeline::default(),
+        };
+        (self.member, self.permit, self.start, started)
+    }
+
+    /// The scaling decision that the instance was started for, if the invocation waited for it.
+    pub(super) fn caused_by(&self) -> Option<DecisionId> {
+        let waited_for = self.start == StartKind::Cold;
+        self.member.caused_by.filter(|_| waited_for)
+    }
 }
 
 /// What became of a request for a slot.
 pub(super) enum Admission {
     Granted(Grant),
     Queued(Waiter),
-    Full { queued: usize },
+    Full {
+        queued: usize,
+    },
     Draining,
+    /// Nothing will ever run here; without an error, another pool has taken its place.
+    Closed(Option<Error>),
 }
 
 /// Answers one that waits.
 type Sender = oneshot::Sender<Result<Grant>>;
-
-struct Member {
-    instance: Arc<dyn FunctionInstance>,
-    timeline: Timeline,
-    caused_by: Option<DecisionId>,
-}
+type Pairs = Vec<(Sender, Grant)>;
 
 struct State {
-    slots: Slots<Sender>,
-    members: HashMap<InstanceId, Member>,
+    slots: Slots<Sender, Arc<Member>>,
     /// Slots that a hint asks for, until there are so many free ones.
     hinted: u32,
+    /// Takes no more: why.
+    closed: Option<Option<Error>>,
 }
 
 /// The instances and the queue of one revision.
@@ -76,8 +98,10 @@ pub(super) struct Pool {
     revision: Arc<FunctionRevision>,
     shared: Arc<Shared>,
     state: Mutex<State>,
+    /// Whether somebody is to be told soon already that something runs or has ended.
+    stirred: AtomicBool,
     pub(super) meters: Meters,
-    /// For the permits, which own the pool that they belong to.
+    /// For what is told of it, and for permits, which own the pool that they belong to.
     this: Weak<Self>,
 }
 
@@ -88,9 +112,9 @@ impl Pool {
         shared: Arc<Shared>,
     ) -> Arc<Self> {
         let state = State {
-            slots: Slots::new(shared.queue_bound),
-            members: HashMap::new(),
+            slots: Slots::new(shared.queue_bound, shared.clock.now()),
             hinted: 0,
+            closed: None,
         };
         Arc::new_cyclic(|this| Self {
             number,
@@ -98,6 +122,7 @@ impl Pool {
             revision,
             shared,
             state: Mutex::new(state),
+            stirred: AtomicBool::new(false),
             this: this.clone(),
         })
     }
@@ -114,6 +139,13 @@ impl Pool {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Demand and supply as they are now, to be told: what changes from now on is told anew.
+    pub(super) fn report(&self) -> RevisionLoad {
+        // Before the state is read: a change after that finds the flag lowered.
+        self.stirred.store(false, Ordering::Release);
+        self.load()
+    }
+
     /// Demand and supply as they are now.
     pub(super) fn load(&self) -> RevisionLoad {
         let config = &self.revision.config;
@@ -125,6 +157,7 @@ impl Pool {
         );
         let state = self.state();
         load.running = state.slots.running();
+        load.busy = Some(state.slots.busy(self.shared.clock.now()));
         load.queued = u32::try_from(state.slots.queued()).unwrap_or(u32::MAX);
         load.queued = load.queued.max(state.hinted);
         load.ready = u32::try_from(state.slots.ready()).unwrap_or(u32::MAX);
@@ -133,34 +166,47 @@ impl Pool {
     }
 
     /// Takes a slot, or waits for one.
-    pub(super) fn admit(&self, tenant: &Namespace, deadline: Option<Monotonic>) -> Admission {
-        let admission = self.try_admit(tenant, deadline);
+    pub(super) fn admit(
+        self: &Arc<Self>,
+        tenant: &Namespace,
+        deadline: Option<Monotonic>,
+        now: Monotonic,
+    ) -> Admission {
+        let mut state = self.state();
+        if let Some(why) = &state.closed {
+            return Admission::Closed(why.clone());
+        }
+        if self.shared.draining.load(Ordering::Acquire) {
+            return Admission::Draining;
+        }
+        if let Some(taken) = state.slots.take(now) {
+            drop(state);
+            let grant = self.grant(taken);
+            self.stir();
+            return Admission::Granted(grant);
+        }
+        let admission = self.queue(&mut state, tenant, deadline, now);
+        drop(state);
         self.changed();
         admission
     }
 
-    fn try_admit(&self, tenant: &Namespace, deadline: Option<Monotonic>) -> Admission {
-        let mut state = self.state();
-        if self.shared.draining.load(Ordering::Acquire) {
-            return Admission::Draining;
-        }
-        if let Some(taken) = state.slots.take() {
-            return match self.grant(&state, taken) {
-                Some(grant) => Admission::Granted(grant),
-                None => Admission::Full { queued: 0 },
-            };
-        }
+    fn queue(
+        self: &Arc<Self>,
+        state: &mut State,
+        tenant: &Namespace,
+        deadline: Option<Monotonic>,
+        now: Monotonic,
+    ) -> Admission {
         let queued = self.shared.queued.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = oneshot::channel();
         if queued < self.shared.total_bound
-            && let Asked::Queued(ticket) = state.slots.ask(tenant, deadline, sender)
-            && let Some(pool) = self.this.upgrade()
+            && let Asked::Queued(ticket) = state.slots.ask(tenant, deadline, sender, now)
         {
             self.meters.depth.increment(1.0);
-            let tenant = tenant.clone();
             return Admission::Queued(Waiter {
-                pool,
-                tenant,
+                pool: self.clone(),
+                tenant: tenant.clone(),
                 ticket,
                 receiver,
             });
@@ -171,37 +217,26 @@ impl Pool {
         }
     }
 
-    fn grant(&self, state: &State, taken: Taken) -> Option<Grant> {
-        let owner = self.this.upgrade()?;
-        let member = state.members.get(&taken.instance)?;
-        let waited_for = taken.start == StartKind::Cold;
-        Some(Grant {
-            instance: member.instance.clone(),
-            permit: Permit::new(owner, taken.instance),
+    fn grant(self: &Arc<Self>, taken: Taken<Arc<Member>>) -> Grant {
+        Grant {
+            permit: Permit::new(self.clone(), taken.instance),
+            member: taken.member,
             start: taken.start,
-            started: if waited_for {
-                member.timeline
-            } else {
-                Timeline::default()
-            },
-            caused_by: member.caused_by.filter(|_| waited_for),
-        })
+        }
     }
 
-    /// Pairs what was handed over with what it is done with, to be sent without the lock: a grant
-    /// whose receiver is gone frees its slot, which locks again.
-    fn pair(
-        &self,
-        state: &State,
-        handed: impl IntoIterator<Item = HandOver<Sender>>,
-    ) -> Vec<(Sender, Grant)> {
-        let pairs = handed
-            .into_iter()
-            .filter_map(|hand| Some((hand.waiter, self.grant(state, hand.taken)?)));
+    /// Pairs what was handed over with who gets it, to be sent without the lock: a grant whose
+    /// receiver is gone frees its slot, which locks again.
+    fn pair(&self, handed: impl IntoIterator<Item = HandOver<Sender, Arc<Member>>>) -> Pairs {
+        let handed = handed.into_iter();
+        let Some(this) = self.this.upgrade() else {
+            return Pairs::new();
+        };
+        let pairs = handed.map(|hand| (hand.waiter, this.grant(hand.taken)));
         pairs.collect()
     }
 
-    fn send(&self, pairs: Vec<(Sender, Grant)>) {
+    fn send(&self, pairs: Pairs) {
         for (waiter, grant) in pairs {
             self.left_queue(1);
             // An error is a grant to one that is gone; dropping it frees the slot.
@@ -214,40 +249,40 @@ impl Pool {
         self.meters.depth.decrement(count as f64);
     }
 
-    /// An instance takes invocations.
-    pub(super) fn add(&self, add: AddInstance) {
-        let id = add.instance.id();
-        let limit = add.revision.config.concurrency;
-        let mut state = self.state();
-        let member = Member {
-            instance: add.instance,
+    /// An instance takes invocations; false if another pool has taken this one's place.
+    pub(super) fn add(&self, add: &AddInstance) -> bool {
+        let (id, limit) = (add.instance.id(), add.revision.config.concurrency);
+        let member = Arc::new(Member {
+            instance: add.instance.clone(),
             timeline: add.timeline,
             caused_by: add.caused_by,
-        };
-        state.members.insert(id, member);
+        });
+        let mut state = self.state();
+        if matches!(state.closed, Some(None)) {
+            return false;
+        }
         let now = self.shared.clock.now();
-        let handed = state.slots.add(id, limit, add.start, now);
+        let handed = state.slots.add(id, member, limit, add.start, now);
         if state.slots.free() >= state.hinted {
             state.hinted = 0;
         }
-        let pairs = self.pair(&state, handed);
+        let pairs = self.pair(handed);
         self.meters.instances.set(state.slots.ready() as f64);
         drop(state);
         self.send(pairs);
         self.changed();
+        true
     }
 
-    /// An instance takes no more; whether it was there.
-    pub(super) fn remove(&self, instance: InstanceId) -> bool {
+    /// An instance takes no more.
+    pub(super) fn remove(&self, instance: InstanceId) {
         let mut state = self.state();
-        let was_there = state.slots.remove(instance);
-        let member = state.members.remove(&instance);
+        let member = state.slots.remove(instance);
         self.meters.instances.set(state.slots.ready() as f64);
         drop(state);
         // Without the lock: what an instance does when it is dropped is its own.
         drop(member);
         self.changed();
-        was_there
     }
 
     /// That so many slots will be needed.
@@ -268,10 +303,31 @@ impl Pool {
 
     /// Nothing will come: who waits is told why.
     pub(super) fn refuse(&self, error: &Error) {
+        let waiters = clear(&mut self.state());
+        self.dismiss(waiters, error);
+    }
+
+    /// As [`refuse`](Self::refuse), and whoever comes from now on is told the same.
+    pub(super) fn close(&self, error: &Error) {
         let mut state = self.state();
-        state.hinted = 0;
-        let waiters = state.slots.clear_queue();
+        state.closed = Some(Some(error.clone()));
+        let waiters = clear(&mut state);
         drop(state);
+        self.dismiss(waiters, error);
+    }
+
+    /// Closes it if it has neither instances nor work, without an error: whoever comes all the same
+    /// looks for another one. Whether it is closed.
+    pub(super) fn retire(&self) -> bool {
+        let mut state = self.state();
+        let idle = state.slots.is_empty() && state.hinted == 0;
+        if idle && state.closed.is_none() {
+            state.closed = Some(None);
+        }
+        state.closed.is_some()
+    }
+
+    fn dismiss(&self, waiters: Vec<Sender>, error: &Error) {
         self.left_queue(waiters.len());
         for waiter in waiters {
             // An error is one that is gone.
@@ -280,9 +336,18 @@ impl Pool {
         self.changed();
     }
 
-    /// Whether the revision has neither instances nor demand.
-    pub(super) fn is_empty(&self) -> bool {
-        self.state().slots.is_empty()
+    /// What runs has changed.
+    fn stir(&self) {
+        if self.shared.draining.load(Ordering::Relaxed) {
+            return self.changed();
+        }
+        // Read first: most calls find it raised, and write nothing that other threads read.
+        if !self.stirred.load(Ordering::Relaxed)
+            && !self.stirred.swap(true, Ordering::AcqRel)
+            && let Some(pool) = self.this.upgrade()
+        {
+            self.shared.listeners.stirred(&pool);
+        }
     }
 
     fn changed(&self) {
@@ -292,15 +357,25 @@ impl Pool {
     }
 }
 
+fn clear(state: &mut State) -> Vec<Sender> {
+    state.hinted = 0;
+    state.slots.clear_queue()
+}
+
 impl SlotOwner for Pool {
     fn released(&self, instance: InstanceId) {
-        let mut state = self.state();
         let now = self.shared.clock.now();
+        let mut state = self.state();
         let handed = state.slots.release(instance, now);
-        let pairs = self.pair(&state, handed);
         drop(state);
-        self.send(pairs);
-        self.changed();
+        match handed {
+            Some(handed) => {
+                let pairs = self.pair([handed]);
+                self.send(pairs);
+                self.changed();
+            }
+            None => self.stir(),
+        }
     }
 }
 
@@ -327,70 +402,5 @@ impl Drop for Waiter {
             self.pool.left_queue(1);
             self.pool.changed();
         }
-    }
-}
-
-/// Handles of the metrics of one function, made once.
-pub(super) struct Meters {
-    ended: [[Counter; 3]; 3],
-    seconds: [Histogram; 3],
-    pub(super) waited: Histogram,
-    depth: Gauge,
-    instances: Gauge,
-}
-
-const STARTS: [StartKind; 3] = [StartKind::Cold, StartKind::Warm, StartKind::Prewarmed];
-
-impl Meters {
-    fn new(revision: &FunctionRevision) -> Self {
-        let namespace = revision.function.namespace.to_string();
-        let function = revision.function.name.to_string();
-        let labels = [("namespace", namespace), ("function", function)];
-        let ended = STARTS.map(|start| {
-            ["success", "failure", "error"].map(|outcome| {
-                let start = start.to_string();
-                let [namespace, function] = labels.clone();
-                let labels = [
-                    namespace,
-                    function,
-                    ("start", start),
-                    ("outcome", outcome.into()),
-                ];
-                metrics::counter!(INVOCATIONS, &labels)
-            })
-        });
-        let seconds = STARTS.map(|start| {
-            let [namespace, function] = labels.clone();
-            let labels = [namespace, function, ("start", start.to_string())];
-            metrics::histogram!(INVOCATION_SECONDS, &labels)
-        });
-        Self {
-            ended,
-            seconds,
-            waited: metrics::histogram!(QUEUE_SECONDS, &labels),
-            depth: metrics::gauge!(QUEUE_DEPTH, &labels),
-            instances: metrics::gauge!(INSTANCES, &labels),
-        }
-    }
-
-    /// An invocation ended; `None` is an error of the platform.
-    pub(super) fn ended(
-        &self,
-        start: StartKind,
-        outcome: Option<&Outcome>,
-        took: std::time::Duration,
-    ) {
-        let kind = match start {
-            StartKind::Cold => 0,
-            StartKind::Warm => 1,
-            StartKind::Prewarmed => 2,
-        };
-        let how = match outcome {
-            Some(Outcome::Success) => 0,
-            Some(_) => 1,
-            None => 2,
-        };
-        self.ended[kind][how].increment(1);
-        self.seconds[kind].record(took.as_secs_f64());
     }
 }

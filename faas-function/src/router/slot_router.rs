@@ -1,48 +1,29 @@
 //! [`SlotRouter`]: the default router.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use faas_core::explain::{DecisionClass, DecisionLog, Reason, Subject};
+use faas_core::explain::DecisionLog;
 use faas_core::{
-    AliasName, Clock, Component, DecisionId, Description, Error, ErrorKind, FunctionRef,
-    InstanceId, Invocation, Invoker, Monotonic, Phase, PrewarmHint, Qualifier, Response, Result,
-    Retry, RevisionNumber, SeededRandom,
+    AliasName, Clock, Component, Description, Error, FunctionRef, InstanceId, Invocation, Invoker,
+    Monotonic, PrewarmHint, Qualifier, Response, Result, RevisionNumber, SeededRandom,
 };
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
+use hashbrown::HashMap;
 
 use super::demand::Listeners;
 use super::drain;
-use super::pool::{Admission, Grant, Pool, Shared, Waiter};
-use super::snapshot::{OnDeleted, Snapshot};
+use super::pool::{Pool, Shared};
+use super::routes::Routes;
+use super::snapshot::Snapshot;
 use super::{AddInstance, FunctionRouter};
 use crate::autoscaler::{RevisionId, RevisionLoad};
-use crate::registry::{Alias, FunctionId, FunctionRecord, FunctionRevision, MetadataStore};
+use crate::registry::{Alias, FunctionId, FunctionRecord, MetadataStore};
 
-const INVOKE: &str = "invoke";
-/// How many instances one invocation is tried on, if they turn out to be dead.
-const ATTEMPTS: usize = 3;
-
-const WAITS: Reason = Reason::new(
-    "queue.no_slot",
-    "no slot of {function} revision {revision} is free; {queued} wait",
-)
-.helped_by("raise max_instances or concurrency, or keep instances with min_instances");
-const HANDED_OVER: Reason = Reason::new("queue.handed_over", "got a slot after {waited}");
-const LATE: Reason = Reason::new(
-    "queue.deadline",
-    "its time was over after {waited} in the queue",
-);
-const REFUSED: Reason = Reason::new("queue.refused", "no instance can be had: {why}");
-const FULL: Reason = Reason::new(
-    "queue.full",
-    "{queued} wait for {function}: the queue is full",
-)
-.helped_by("try again later, or raise the bounds of the router's queues");
-const DEAD: Reason = Reason::new("queue.dead_instance", "its instance was gone: {why}");
+pub(super) const INVOKE: &str = "invoke";
 
 /// The bounds of a [`SlotRouter`].
 #[derive(Debug, Clone)]
@@ -90,8 +71,6 @@ impl std::fmt::Debug for SlotRouterParts {
     }
 }
 
-type Pools = Arc<RwLock<HashMap<RevisionId, Arc<Pool>>>>;
-
 /// The default router: a slot machine per revision ([`Slots`](super::slots::Slots)) behind a short
 /// lock, and a copy of the registry that a watch keeps fresh.
 ///
@@ -99,14 +78,13 @@ type Pools = Arc<RwLock<HashMap<RevisionId, Arc<Pool>>>>;
 /// `Unavailable` with `Retry::Safe` is removed, and the invocation tries another, three at most.
 pub struct SlotRouter {
     metadata: Arc<dyn MetadataStore>,
-    shared: Arc<Shared>,
-    snapshot: Snapshot,
-    pools: Pools,
+    pub(super) shared: Arc<Shared>,
+    routes: Arc<Routes>,
+    _snapshot: Snapshot,
     owners: RwLock<HashMap<InstanceId, Arc<Pool>>>,
-    numbers: AtomicU64,
     random: Mutex<SeededRandom>,
-    longest_wait: Duration,
-    retry_after: Duration,
+    pub(super) longest_wait: Duration,
+    pub(super) retry_after: Duration,
 }
 
 impl std::fmt::Debug for SlotRouter {
@@ -130,33 +108,33 @@ impl SlotRouter {
             queue_bound: options.queue,
             draining: AtomicBool::new(false),
         });
-        let pools = Pools::default();
-        let snapshot =
-            Snapshot::start(parts.metadata.clone(), parts.clock, abandon(pools.clone())).await?;
+        let routes = Arc::new(Routes::new(shared.clone()));
+        let metadata = parts.metadata;
+        let snapshot = Snapshot::start(metadata.clone(), parts.clock, routes.clone()).await?;
         Ok(Self {
-            metadata: parts.metadata,
+            metadata,
             shared,
-            snapshot,
-            pools,
+            routes,
+            _snapshot: snapshot,
             owners: RwLock::default(),
-            numbers: AtomicU64::new(0),
             random: Mutex::new(SeededRandom::new(options.seed)),
             longest_wait: options.longest_wait,
             retry_after: options.retry_after,
         })
     }
 
-    fn now(&self) -> Monotonic {
-        self.shared.clock.now()
+    /// The pool of the newest revision of a function, if it was called before.
+    pub(super) fn latest(&self, function: &FunctionRef) -> Option<Arc<Pool>> {
+        self.routes.latest(function)
     }
 
     /// Which revision a reference means, and its pool.
-    async fn resolve(&self, function: &FunctionRef) -> Result<Arc<Pool>> {
+    pub(super) async fn resolve(&self, function: &FunctionRef) -> Result<Arc<Pool>> {
         let id = FunctionId {
             namespace: function.namespace.clone(),
             name: function.name.clone(),
         };
-        let known = self.snapshot.get(&id);
+        let known = self.routes.record(&id);
         let choice = known.and_then(|r| Some((self.choose(&r, &function.qualifier)?, r)));
         let (number, record) = match choice {
             Some(found) => found,
@@ -169,7 +147,18 @@ impl SlotRouter {
                 (chosen.ok_or_else(unknown)?, record)
             }
         };
-        self.pool_of(id, number, &record).await
+        let id = RevisionId {
+            function: id,
+            number,
+        };
+        if let Some(pool) = self.routes.pool(&id) {
+            return Ok(pool);
+        }
+        if record.latest.number == number {
+            return Ok(self.routes.pool_or_new(&record.latest));
+        }
+        let revision = self.metadata.revision(&id.function, number).await?;
+        Ok(self.routes.pool_or_new(&revision))
     }
 
     fn choose(&self, record: &FunctionRecord, qualifier: &Qualifier) -> Option<RevisionNumber> {
@@ -189,203 +178,12 @@ impl SlotRouter {
         weighted(alias, &mut random)
     }
 
-    async fn pool_of(
-        &self,
-        function: FunctionId,
-        number: RevisionNumber,
-        record: &FunctionRecord,
-    ) -> Result<Arc<Pool>> {
-        let id = RevisionId { function, number };
-        if let Some(pool) = self.pool(&id) {
-            return Ok(pool);
-        }
-        let revision = if record.latest.number == number {
-            record.latest.clone()
-        } else {
-            self.metadata.revision(&id.function, number).await?
-        };
-        Ok(self.make_pool(id, revision))
-    }
-
-    fn pool(&self, id: &RevisionId) -> Option<Arc<Pool>> {
-        let pools = self.pools.read().unwrap_or_else(PoisonError::into_inner);
-        pools.get(id).cloned()
-    }
-
-    fn make_pool(&self, id: RevisionId, revision: Arc<FunctionRevision>) -> Arc<Pool> {
-        let mut pools = self.pools.write().unwrap_or_else(PoisonError::into_inner);
-        let pool = pools.entry(id).or_insert_with(|| {
-            let number = self.numbers.fetch_add(1, Ordering::Relaxed);
-            Pool::new(number, revision, self.shared.clone())
-        });
-        pool.clone()
-    }
-
-    /// A slot, at once or after a wait.
-    async fn admit(&self, pool: &Arc<Pool>, invocation: &Invocation) -> Result<(Grant, Duration)> {
-        let deadline = invocation.deadline;
-        if deadline.is_some_and(|at| at <= self.now()) {
-            return Err(late(invocation, "before it was routed"));
-        }
-        match pool.admit(invocation.tenant(), deadline) {
-            Admission::Granted(grant) => Ok((grant, Duration::ZERO)),
-            Admission::Queued(waiter) => self.wait(pool, waiter, invocation).await,
-            Admission::Full { queued } => Err(self.refuse(pool, invocation, queued)),
-            Admission::Draining => Err(drain::refusal()),
-        }
-    }
-
-    fn decide(
-        &self,
-        invocation: &Invocation,
-        instance: Option<InstanceId>,
-        cause: Option<DecisionId>,
-        reason: Reason,
-    ) -> DecisionId {
-        let mut subjects = vec![invocation.id.into()];
-        subjects.extend(instance.map(Subject::from));
-        let log = &self.shared.decisions;
-        log.record(DecisionClass::Queueing, subjects, cause, vec![reason])
-    }
-
-    fn refuse(&self, pool: &Pool, invocation: &Invocation, queued: usize) -> Error {
-        let function = pool.id().function.to_string();
-        let reason = FULL
-            .with("queued", queued)
-            .with("function", function.as_str());
-        self.decide(invocation, None, None, reason);
-        Error::exhausted(INVOKE, format!("the queue of {function} is full"))
-            .with_retry_after(self.retry_after)
-    }
-
-    async fn wait(
-        &self,
-        pool: &Arc<Pool>,
-        mut waiter: Waiter,
-        invocation: &Invocation,
-    ) -> Result<(Grant, Duration)> {
-        let since = self.now();
-        let (id, load) = (pool.id(), pool.load());
-        let reason = WAITS
-            .with("function", id.function.to_string())
-            .with("revision", id.number.0)
-            .with("queued", load.queued);
-        let waits = self.decide(invocation, None, None, reason);
-        // Whoever has said no deadline has one all the same.
-        let longest = since + self.longest_wait;
-        let until = invocation.deadline.map_or(longest, |at| at.min(longest));
-        let granted = tokio::select! {
-            biased;
-            granted = waiter.granted() => granted,
-            () = self.shared.clock.sleep_until(until) => {
-                drop(waiter);
-                let waited = self.now().since(since);
-                self.decide(invocation, None, Some(waits), LATE.with("waited", waited));
-                return Err(self.unserved(invocation, until < longest));
-            }
-        };
-        let waited = self.now().since(since);
-        pool.meters.waited.record(waited.as_secs_f64());
-        let grant = match granted {
-            Ok(grant) => grant,
-            Err(error) => {
-                let why = REFUSED.with("why", error.to_string());
-                self.decide(invocation, None, Some(waits), why);
-                return Err(error);
-            }
-        };
-        let reason = HANDED_OVER.with("waited", waited);
-        self.decide(
-            invocation,
-            Some(grant.permit.instance()),
-            grant.caused_by.or(Some(waits)),
-            reason,
-        );
-        Ok((grant, waited))
-    }
-
-    /// Why one that has waited is not served.
-    fn unserved(&self, invocation: &Invocation, deadline: bool) -> Error {
-        if deadline {
-            return late(invocation, "while it waited for a slot");
-        }
-        let (id, longest) = (invocation.id, self.longest_wait);
-        let message = format!("no slot was free for {id} within {longest:?}");
-        Error::exhausted(INVOKE, message).with_retry_after(self.retry_after)
-    }
-
-    /// Runs it on one instance, which is removed if it turns out to be dead.
-    async fn attempt(
-        &self,
-        pool: &Arc<Pool>,
-        (grant, waited): (Grant, Duration),
-        invocation: Invocation,
-        arrived: Monotonic,
-    ) -> Result<Response> {
-        let granted = self.now();
-        let id = grant.permit.instance();
-        let (start, mut timeline) = (grant.start, grant.started);
-        let result = grant
-            .instance
-            .invoke(invocation.clone(), grant.permit)
-            .await;
-        let response = match result {
-            Ok(response) => response,
-            Err(error) => {
-                let took = self.now().since(arrived);
-                pool.meters.ended(start, None, took);
-                if is_dead(&error) {
-                    self.remove(id);
-                    let why = DEAD.with("why", error.to_string());
-                    self.decide(&invocation, Some(id), None, why);
-                }
-                return Err(error);
-            }
-        };
-        timeline[Phase::Route] = granted.since(arrived).saturating_sub(waited);
-        timeline[Phase::Queue] = waited;
-        let (pool, clock) = (pool.clone(), self.shared.clock.clone());
-        let mut response = response.with_start(start);
-        response.body = response.body.map_trailer(move |trailer| {
-            let ended = clock.now();
-            let run = trailer.timeline[Phase::Run];
-            for (phase, time) in timeline.phases() {
-                trailer.timeline[phase] = time;
-            }
-            if run.is_zero() {
-                trailer.timeline[Phase::Run] = ended.since(granted);
-            }
-            let took = ended.since(arrived);
-            pool.meters.ended(start, Some(&trailer.outcome), took);
-        });
-        Ok(response)
-    }
-
-    async fn route(&self, invocation: Invocation) -> Result<Response> {
-        let arrived = self.now();
-        let pool = self.resolve(&invocation.function).await?;
-        let mut attempt = 1;
-        loop {
-            // Who is refused a slot is not to ask for another.
-            let slot = self.admit(&pool, &invocation).await?;
-            match self.attempt(&pool, slot, invocation.clone(), arrived).await {
-                Err(error) if is_dead(&error) && attempt < ATTEMPTS => attempt += 1,
-                result => return result,
-            }
-        }
-    }
-
-    fn pools(&self) -> Vec<Arc<Pool>> {
-        let pools = self.pools.read().unwrap_or_else(PoisonError::into_inner);
-        pools.values().cloned().collect()
-    }
-
     fn hint(&self, hint: &PrewarmHint) {
         let id = FunctionId {
             namespace: hint.function.namespace.clone(),
             name: hint.function.name.clone(),
         };
-        let Some(record) = self.snapshot.get(&id) else {
+        let Some(record) = self.routes.record(&id) else {
             return;
         };
         let Some(number) = self.choose(&record, &hint.function.qualifier) else {
@@ -395,27 +193,15 @@ impl SlotRouter {
             function: id,
             number,
         };
-        let latest = (record.latest.number == number).then(|| record.latest.clone());
         // An older revision that has never been called is not worth a look into the registry.
-        let made = || latest.map(|revision| self.make_pool(id.clone(), revision));
-        if let Some(pool) = self.pool(&id).or_else(made) {
+        let pool = match record.latest.number == number {
+            true => Some(self.routes.pool_or_new(&record.latest)),
+            false => self.routes.pool(&id),
+        };
+        if let Some(pool) = pool {
             pool.hint(hint.concurrency);
         }
     }
-}
-
-/// Tells those that wait for a function that it is gone, and forgets what is empty of it.
-fn abandon(pools: Pools) -> OnDeleted {
-    Box::new(move |function| {
-        let mut pools = pools.write().unwrap_or_else(PoisonError::into_inner);
-        pools.retain(|id, pool| {
-            if id.function == *function {
-                let gone = format!("{function} was deleted");
-                pool.refuse(&Error::not_found(INVOKE, gone));
-            }
-            id.function != *function || !pool.is_empty()
-        });
-    })
 }
 
 fn weighted(alias: &Alias, random: &mut SeededRandom) -> Option<RevisionNumber> {
@@ -432,19 +218,14 @@ fn weighted(alias: &Alias, random: &mut SeededRandom) -> Option<RevisionNumber> 
     })
 }
 
-fn is_dead(error: &Error) -> bool {
-    error.kind() == ErrorKind::Unavailable && error.retry() == Retry::Safe
-}
-
-fn late(invocation: &Invocation, when: &str) -> Error {
-    let message = format!("the deadline of {} passed {when}", invocation.id);
-    Error::deadline_exceeded(INVOKE, message).with_retry(Retry::Safe)
-}
-
 #[async_trait]
 impl FunctionRouter for SlotRouter {
-    async fn invoke(&self, invocation: Invocation) -> Result<Response> {
-        self.route(invocation).await
+    fn invoke<'a, 'f>(&'a self, invocation: Invocation) -> BoxFuture<'f, Result<Response>>
+    where
+        'a: 'f,
+        Self: 'f,
+    {
+        Box::pin(self.route(invocation))
     }
 
     fn prewarm(&self, hint: PrewarmHint) {
@@ -452,13 +233,15 @@ impl FunctionRouter for SlotRouter {
     }
 
     fn add(&self, add: AddInstance) {
-        let revision = add.revision.clone();
-        let id = revision.id();
-        let pool = self.make_pool(id, revision);
-        let mut owners = self.owners.write().unwrap_or_else(PoisonError::into_inner);
-        owners.insert(add.instance.id(), pool.clone());
-        drop(owners);
-        pool.add(add);
+        loop {
+            let pool = self.routes.pool_or_new(&add.revision);
+            let mut owners = self.owners.write().unwrap_or_else(PoisonError::into_inner);
+            owners.insert(add.instance.id(), pool.clone());
+            drop(owners);
+            if pool.add(&add) {
+                return;
+            }
+        }
     }
 
     fn remove(&self, instance: InstanceId) {
@@ -471,18 +254,19 @@ impl FunctionRouter for SlotRouter {
     }
 
     fn demand(&self) -> BoxStream<'static, (RevisionId, RevisionLoad)> {
-        self.shared.listeners.listen(|| self.pools())
+        let clock = self.shared.clock.clone();
+        self.shared.listeners.listen(clock, || self.routes.pools())
     }
 
     fn refuse(&self, revision: &RevisionId, error: Error) {
-        if let Some(pool) = self.pool(revision) {
+        if let Some(pool) = self.routes.pool(revision) {
             pool.refuse(&error);
         }
     }
 
     async fn drain(&self, deadline: Monotonic) -> Result<()> {
         self.shared.draining.store(true, Ordering::Release);
-        drain::drain(&self.shared, || self.pools(), deadline).await
+        drain::drain(&self.shared, || self.routes.pools(), deadline).await
     }
 
     fn describe(&self) -> Description {
@@ -492,8 +276,12 @@ impl FunctionRouter for SlotRouter {
 
 #[async_trait]
 impl Invoker for SlotRouter {
-    async fn invoke(&self, invocation: Invocation) -> Result<Response> {
-        self.route(invocation).await
+    fn invoke<'a, 'f>(&'a self, invocation: Invocation) -> BoxFuture<'f, Result<Response>>
+    where
+        'a: 'f,
+        Self: 'f,
+    {
+        Box::pin(self.route(invocation))
     }
 
     fn prewarm(&self, hint: PrewarmHint) {

@@ -1,8 +1,10 @@
 //! [`Slots`]: who gets which slot of one revision's instances, as a plain state machine.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
 
 use faas_core::{InstanceId, Monotonic, Namespace, StartKind};
+use hashbrown::HashMap;
 
 /// Names one waiting invocation of one revision.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -10,18 +12,20 @@ pub struct Ticket(u64);
 
 /// A slot that was taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Taken {
+pub struct Taken<M> {
     /// Of which instance.
     pub instance: InstanceId,
+    /// What the caller knows of the instance.
+    pub member: M,
     /// What the invocation is that uses it.
     pub start: StartKind,
 }
 
 /// What became of a request for a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
+pub enum Asked<M> {
     /// It has one.
-    Granted(Taken),
+    Granted(Taken<M>),
     /// It waits.
     Queued(Ticket),
     /// The queue is full.
@@ -30,15 +34,17 @@ pub enum Asked {
 
 /// A slot that went to one that waited.
 #[derive(Debug)]
-pub struct HandOver<W> {
+pub struct HandOver<W, M> {
     /// Which slot.
-    pub taken: Taken,
+    pub taken: Taken<M>,
     /// Who waited.
     pub waiter: W,
 }
 
 #[derive(Debug)]
-struct Seat {
+struct Seat<M> {
+    /// `None` once it was removed.
+    member: Option<M>,
     concurrency: u32,
     used: u32,
     /// What the first invocation is; `None` once it has served.
@@ -46,15 +52,19 @@ struct Seat {
     idle_since: Monotonic,
     /// Which entry of the stack is valid.
     stamp: u64,
-    removed: bool,
 }
 
-impl Seat {
+impl<M: Clone> Seat<M> {
     fn has_room(&self) -> bool {
-        !self.removed && self.used < self.concurrency
+        self.member.is_some() && self.used < self.concurrency
     }
 
-    fn take(&mut self, instance: InstanceId, waited: bool) -> Taken {
+    /// A slot, if there is room.
+    fn take(&mut self, instance: InstanceId, waited: bool) -> Option<Taken<M>> {
+        if !self.has_room() {
+            return None;
+        }
+        let member = self.member.clone()?;
         self.used += 1;
         let start = match self.first.take() {
             // Cold is what waited for the start; what came later found it started.
@@ -62,7 +72,11 @@ impl Seat {
             Some(first) => first,
             None => StartKind::Warm,
         };
-        Taken { instance, start }
+        Some(Taken {
+            instance,
+            member,
+            start,
+        })
     }
 }
 
@@ -77,10 +91,11 @@ struct Waiting<W> {
 /// A pick is the instance that was used last and has room, so that the others can go: amortised
 /// O(1), by a stack whose outdated entries are skipped when they come up. Waiting invocations are
 /// served in turn by tenant, and within a tenant as they came; those whose deadline has passed are
-/// passed over. `W` is what the caller remembers of a waiting invocation.
+/// passed over. `W` is what the caller remembers of a waiting invocation, `M` what it knows of an
+/// instance.
 #[derive(Debug)]
-pub struct Slots<W> {
-    seats: HashMap<InstanceId, Seat>,
+pub struct Slots<W, M> {
+    seats: HashMap<InstanceId, Seat<M>>,
     stack: Vec<(InstanceId, u64)>,
     next_stamp: u64,
     tenants: HashMap<Namespace, BTreeMap<Ticket, Waiting<W>>>,
@@ -88,11 +103,15 @@ pub struct Slots<W> {
     next_ticket: u64,
     queued: usize,
     bound: usize,
+    running: u32,
+    /// The integral of `running` over time, up to `at`.
+    busy: Duration,
+    at: Monotonic,
 }
 
-impl<W> Slots<W> {
+impl<W, M: Clone> Slots<W, M> {
     /// No instances, and a queue for at most `bound` invocations.
-    pub fn new(bound: usize) -> Self {
+    pub fn new(bound: usize, now: Monotonic) -> Self {
         Self {
             seats: HashMap::new(),
             stack: Vec::new(),
@@ -102,18 +121,27 @@ impl<W> Slots<W> {
             next_ticket: 0,
             queued: 0,
             bound,
+            running: 0,
+            busy: Duration::ZERO,
+            at: now,
         }
     }
 
     /// Takes a free slot, if there is one. (Nobody is overtaken: a slot that is free while some
     /// wait is one that all of them are too late for.)
-    pub fn take(&mut self) -> Option<Taken> {
-        self.pick(false)
+    pub fn take(&mut self, now: Monotonic) -> Option<Taken<M>> {
+        self.pick(false, now)
     }
 
     /// Takes a free slot, or waits for one.
-    pub fn ask(&mut self, tenant: &Namespace, deadline: Option<Monotonic>, waiter: W) -> Asked {
-        if let Some(taken) = self.take() {
+    pub fn ask(
+        &mut self,
+        tenant: &Namespace,
+        deadline: Option<Monotonic>,
+        waiter: W,
+        now: Monotonic,
+    ) -> Asked<M> {
+        if let Some(taken) = self.take(now) {
             return Asked::Granted(taken);
         }
         if self.queued >= self.bound {
@@ -156,52 +184,68 @@ impl<W> Slots<W> {
     pub fn add(
         &mut self,
         instance: InstanceId,
+        member: M,
         concurrency: u32,
         first: StartKind,
         now: Monotonic,
-    ) -> Vec<HandOver<W>> {
+    ) -> Vec<HandOver<W, M>> {
         let seat = self.seats.entry(instance).or_insert(Seat {
+            member: None,
             concurrency,
             used: 0,
             first: Some(first),
             idle_since: now,
             stamp: 0,
-            removed: false,
         });
         seat.concurrency = concurrency;
-        seat.removed = false;
+        seat.member = Some(member);
         self.lift(instance);
         self.hand_over(now)
     }
 
-    /// An instance takes no more; whether it was there.
-    pub fn remove(&mut self, instance: InstanceId) -> bool {
-        let Some(seat) = self.seats.get_mut(&instance) else {
-            return false;
-        };
-        let was_there = !seat.removed;
-        seat.removed = true;
+    /// An instance takes no more; what was known of it, if it was there.
+    pub fn remove(&mut self, instance: InstanceId) -> Option<M> {
+        let seat = self.seats.get_mut(&instance)?;
+        let member = seat.member.take();
         if seat.used == 0 {
             self.seats.remove(&instance);
         }
-        was_there
+        member
     }
 
     /// A slot of that instance is free again.
-    pub fn release(&mut self, instance: InstanceId, now: Monotonic) -> Option<HandOver<W>> {
+    pub fn release(&mut self, instance: InstanceId, now: Monotonic) -> Option<HandOver<W, M>> {
         let seat = self.seats.get_mut(&instance)?;
-        seat.used = seat.used.saturating_sub(1);
         if seat.used == 0 {
+            return None;
+        }
+        seat.used -= 1;
+        let (idle, removed) = (seat.used == 0, seat.member.is_none());
+        if idle {
             seat.idle_since = now;
         }
-        if seat.removed {
-            if seat.used == 0 {
+        self.pass(now);
+        self.running -= 1;
+        if removed {
+            if idle {
                 self.seats.remove(&instance);
             }
             return None;
         }
         self.lift(instance);
         self.hand_over(now).pop()
+    }
+
+    /// Time passes: as many as ran until now were busy.
+    fn pass(&mut self, now: Monotonic) {
+        self.busy = self.busy(now);
+        self.at = self.at.max(now);
+    }
+
+    /// How long all that ran together have been busy until now.
+    pub fn busy(&self, now: Monotonic) -> Duration {
+        let passed = now.since(self.at).saturating_mul(self.running);
+        self.busy.saturating_add(passed)
     }
 
     /// Invocations that wait.
@@ -211,7 +255,7 @@ impl<W> Slots<W> {
 
     /// Invocations that run.
     pub fn running(&self) -> u32 {
-        self.seats.values().map(|seat| seat.used).sum()
+        self.running
     }
 
     /// Slots that are free.
@@ -222,12 +266,14 @@ impl<W> Slots<W> {
 
     /// Instances that take invocations.
     pub fn ready(&self) -> usize {
-        self.seats.values().filter(|seat| !seat.removed).count()
+        let there = self.seats.values().filter(|seat| seat.member.is_some());
+        there.count()
     }
 
     /// Instances without work and since when, the longest idle first.
     pub fn idle(&self) -> Vec<(InstanceId, Monotonic)> {
-        let free = self.seats.iter().filter(|(_, s)| !s.removed && s.used == 0);
+        let free = self.seats.iter();
+        let free = free.filter(|(_, seat)| seat.member.is_some() && seat.used == 0);
         let mut idle: Vec<_> = free.map(|(id, seat)| (*id, seat.idle_since)).collect();
         idle.sort_by_key(|(id, since)| (*since, *id));
         idle
@@ -252,26 +298,32 @@ impl<W> Slots<W> {
         }
     }
 
-    fn pick(&mut self, waited: bool) -> Option<Taken> {
+    fn pick(&mut self, waited: bool, now: Monotonic) -> Option<Taken<M>> {
         while let Some((instance, stamp)) = self.stack.last().copied() {
-            match self.seats.get_mut(&instance) {
-                Some(seat) if seat.stamp == stamp && seat.has_room() => {
-                    let taken = seat.take(instance, waited);
-                    if !seat.has_room() {
-                        self.stack.pop();
-                    }
-                    return Some(taken);
-                }
-                _ => drop(self.stack.pop()),
+            let seat = self.seats.get_mut(&instance);
+            let Some(seat) = seat.filter(|seat| seat.stamp == stamp) else {
+                self.stack.pop();
+                continue;
+            };
+            let taken = seat.take(instance, waited);
+            if !seat.has_room() {
+                self.stack.pop();
+            }
+            if taken.is_some() {
+                self.pass(now);
+                self.running += 1;
+                return taken;
             }
         }
         None
     }
 
-    fn hand_over(&mut self, now: Monotonic) -> Vec<HandOver<W>> {
+    fn hand_over(&mut self, now: Monotonic) -> Vec<HandOver<W, M>> {
         let mut handed = Vec::new();
         while let Some((tenant, ticket)) = self.next_waiting(now) {
-            let Some(taken) = self.pick(true) else { break };
+            let Some(taken) = self.pick(true, now) else {
+                break;
+            };
             if let Some(waiter) = self.serve(&tenant, ticket) {
                 handed.push(HandOver { taken, waiter });
             }
@@ -291,7 +343,11 @@ impl<W> Slots<W> {
 
     /// Takes one out of the queue, and sends its tenant to the end of the turn.
     fn serve(&mut self, tenant: &Namespace, ticket: Ticket) -> Option<W> {
-        self.turn.retain(|other| other != tenant);
+        // The first, unless those before it are all too late.
+        match self.turn.front() == Some(tenant) {
+            true => drop(self.turn.pop_front()),
+            false => self.turn.retain(|other| other != tenant),
+        }
         let queue = self.tenants.get_mut(tenant)?;
         let served = queue.remove(&ticket)?;
         self.queued -= 1;

@@ -1,33 +1,28 @@
-//! The router's copy of the registry, kept fresh by a watch.
+//! What keeps the router's copy of the registry fresh: a task that follows the registry's watch.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
-use faas_core::{Clock, Result};
+use faas_core::store::Revision;
+use faas_core::{Clock, ErrorKind, Result};
 use futures::StreamExt;
+use futures::stream::BoxStream;
 use tokio::task::JoinHandle;
 
-use crate::registry::{FunctionId, FunctionRecord, MetadataStore, RegistryEvent};
+use super::routes::Routes;
+use crate::registry::{MetadataStore, RegistryEvent};
 
 /// How long it waits after the registry failed.
 const BACKOFF: Duration = Duration::from_millis(200);
+/// How many changes are taken up at once, if so many are there: each time, the table is copied.
+const AT_ONCE: usize = 256;
 
-type Records = HashMap<FunctionId, Arc<FunctionRecord>>;
-
-/// Is told of functions that are gone.
-pub(super) type OnDeleted = Box<dyn Fn(&FunctionId) + Send + Sync>;
-
-/// All functions and their aliases, in memory; ends its task when dropped.
-pub(super) struct Snapshot {
-    records: Arc<ArcSwap<Records>>,
-    task: JoinHandle<()>,
-}
+/// Keeps [`Routes`] fresh until it is dropped.
+pub(super) struct Snapshot(JoinHandle<()>);
 
 impl Drop for Snapshot {
     fn drop(&mut self) {
-        self.task.abort();
+        self.0.abort();
     }
 }
 
@@ -36,56 +31,81 @@ impl Snapshot {
     pub(super) async fn start(
         metadata: Arc<dyn MetadataStore>,
         clock: Arc<dyn Clock>,
-        on_deleted: OnDeleted,
+        routes: Arc<Routes>,
     ) -> Result<Self> {
         let (records, after) = metadata.list(None).await?;
-        let records = Arc::new(ArcSwap::from_pointee(by_function(records)));
+        routes.replace(records);
         let follower = Follower {
             metadata,
             clock,
-            records: records.clone(),
-            on_deleted,
+            routes,
         };
-        let task = tokio::spawn(follower.run(after));
-        Ok(Self { records, task })
+        Ok(Self(tokio::spawn(follower.run(after))))
     }
-
-    /// One function.
-    pub(super) fn get(&self, function: &FunctionId) -> Option<Arc<FunctionRecord>> {
-        self.records.load().get(function).cloned()
-    }
-}
-
-fn by_function(records: Vec<Arc<FunctionRecord>>) -> Records {
-    let keyed = records.into_iter().map(|r| (r.function.clone(), r));
-    keyed.collect()
 }
 
 struct Follower {
     metadata: Arc<dyn MetadataStore>,
     clock: Arc<dyn Clock>,
-    records: Arc<ArcSwap<Records>>,
-    on_deleted: OnDeleted,
+    routes: Arc<Routes>,
 }
 
+type Changes = BoxStream<'static, Vec<Result<RegistryEvent>>>;
+
 impl Follower {
-    async fn run(self, mut after: faas_core::store::Revision) {
+    async fn run(self, mut after: Revision) {
         loop {
-            let mut changes = self.metadata.watch(after);
-            while let Some(Ok(change)) = changes.next().await {
-                self.apply(change);
-            }
+            let changes = self.metadata.watch(after);
+            self.follow(changes.ready_chunks(AT_ONCE).boxed()).await;
             // Ended or compacted: only a list says what is true now.
             after = self.list().await;
         }
     }
 
-    async fn list(&self) -> faas_core::store::Revision {
+    /// Takes up changes, and asks about what the registry has not told of; until the watch ends.
+    async fn follow(&self, mut changes: Changes) {
         loop {
-            self.clock.sleep_until(self.clock.now() + BACKOFF).await;
+            let chunk = tokio::select! {
+                biased;
+                chunk = changes.next() => chunk,
+                () = self.routes.doubted.notified() => {
+                    self.ask().await;
+                    continue;
+                }
+            };
+            let Some(chunk) = chunk else { return };
+            let told = chunk.len();
+            let events: Vec<_> = chunk.into_iter().map_while(Result::ok).collect();
+            let whole = events.len() == told;
+            self.routes.apply(events);
+            if !whole {
+                return;
+            }
+        }
+    }
+
+    /// What the registry says now and not later is seen by its watch, so one answer is enough.
+    async fn ask(&self) {
+        while let Some(function) = self.routes.doubt() {
+            match self.metadata.get(&function).await {
+                Ok(_) => self.routes.trust(&function),
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    self.routes.distrust(&function);
+                }
+                Err(error) => {
+                    tracing::warn!(%function, %error, "the router cannot ask the registry");
+                    self.pause().await;
+                }
+            }
+        }
+    }
+
+    async fn list(&self) -> Revision {
+        loop {
+            self.pause().await;
             match self.metadata.list(None).await {
                 Ok((records, revision)) => {
-                    self.replace(by_function(records));
+                    self.routes.replace(records);
                     return revision;
                 }
                 Err(error) => tracing::warn!(%error, "the router cannot read the registry"),
@@ -93,29 +113,7 @@ impl Follower {
         }
     }
 
-    fn replace(&self, records: Records) {
-        let records = Arc::new(records);
-        let before = self.records.swap(records.clone());
-        for gone in before.keys().filter(|id| !records.contains_key(id)) {
-            (self.on_deleted)(gone);
-        }
-    }
-
-    fn apply(&self, change: RegistryEvent) {
-        let mut records = Records::clone(&self.records.load());
-        let gone = match change {
-            RegistryEvent::Changed(record) => {
-                records.insert(record.function.clone(), record);
-                None
-            }
-            RegistryEvent::Deleted(function) => {
-                records.remove(&function);
-                Some(function)
-            }
-        };
-        self.records.store(Arc::new(records));
-        if let Some(function) = gone {
-            (self.on_deleted)(&function);
-        }
+    async fn pause(&self) {
+        self.clock.sleep_until(self.clock.now() + BACKOFF).await;
     }
 }

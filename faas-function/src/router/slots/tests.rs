@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use super::*;
 use proptest::prelude::*;
 
@@ -11,7 +13,7 @@ fn id(n: u128) -> InstanceId {
     InstanceId::from_u128(n)
 }
 
-fn granted(asked: Asked) -> Taken {
+fn granted(asked: Asked<()>) -> Taken<()> {
     match asked {
         Asked::Granted(taken) => taken,
         other => panic!("not granted: {other:?}"),
@@ -20,41 +22,41 @@ fn granted(asked: Asked) -> Taken {
 
 #[test]
 fn the_last_used_is_picked_first() {
-    let mut slots = Slots::new(10);
+    let mut slots = Slots::new(10, NOW);
     let a = tenant("a");
     for n in 1..=3 {
-        slots.add(id(n), 1, StartKind::Cold, NOW);
+        slots.add(id(n), (), 1, StartKind::Cold, NOW);
     }
-    let picks = [(); 3].map(|()| granted(slots.ask(&a, None, ())).instance);
+    let picks = [(); 3].map(|()| granted(slots.ask(&a, None, (), NOW)).instance);
     assert_eq!(picks, [id(3), id(2), id(1)]);
     slots.release(id(3), NOW);
     slots.release(id(2), NOW);
-    let taken = granted(slots.ask(&a, None, ()));
+    let taken = granted(slots.ask(&a, None, (), NOW));
     assert_eq!((taken.instance, taken.start), (id(2), StartKind::Warm));
 }
 
 #[test]
 fn cold_is_what_waited_for_the_start() {
-    let mut slots = Slots::new(10);
+    let mut slots = Slots::new(10, NOW);
     let a = tenant("a");
-    assert!(matches!(slots.ask(&a, None, "w"), Asked::Queued(_)));
-    let handed = slots.add(id(1), 2, StartKind::Cold, NOW);
+    assert!(matches!(slots.ask(&a, None, "w", NOW), Asked::Queued(_)));
+    let handed = slots.add(id(1), (), 2, StartKind::Cold, NOW);
     assert_eq!(handed[0].taken.start, StartKind::Cold);
-    slots.add(id(2), 1, StartKind::Cold, NOW);
-    let taken = granted(slots.ask(&a, None, "x"));
+    slots.add(id(2), (), 1, StartKind::Cold, NOW);
+    let taken = granted(slots.ask(&a, None, "x", NOW));
     assert_eq!((taken.instance, taken.start), (id(2), StartKind::Prewarmed));
 }
 
 #[test]
 fn tenants_take_turns_and_the_late_are_passed_over() {
-    let mut slots = Slots::new(10);
+    let mut slots = Slots::new(10, NOW);
     let (a, b) = (tenant("a"), tenant("b"));
     for name in ["a1", "a2", "a3"] {
-        slots.ask(&a, None, name);
+        slots.ask(&a, None, name, NOW);
     }
-    slots.ask(&b, Some(NOW), "late");
-    slots.ask(&b, None, "b1");
-    let handed = slots.add(id(1), 3, StartKind::Cold, NOW);
+    slots.ask(&b, Some(NOW), "late", NOW);
+    slots.ask(&b, None, "b1", NOW);
+    let handed = slots.add(id(1), (), 3, StartKind::Cold, NOW);
     let order: Vec<_> = handed.iter().map(|h| h.waiter).collect();
     assert_eq!(order, ["a1", "b1", "a2"]);
     assert_eq!(slots.queued(), 2);
@@ -62,116 +64,191 @@ fn tenants_take_turns_and_the_late_are_passed_over() {
 
 #[test]
 fn full_leave_and_remove() {
-    let mut slots = Slots::new(1);
+    let mut slots = Slots::new(1, NOW);
     let a = tenant("a");
-    let Asked::Queued(ticket) = slots.ask(&a, None, 1) else {
+    let Asked::Queued(ticket) = slots.ask(&a, None, 1, NOW) else {
         panic!("should wait");
     };
-    assert_eq!(slots.ask(&a, None, 2), Asked::Full);
+    assert_eq!(slots.ask(&a, None, 2, NOW), Asked::Full);
     assert_eq!(slots.leave(&a, ticket), Some(1));
     assert_eq!(slots.leave(&a, ticket), None);
-    slots.add(id(1), 1, StartKind::Cold, NOW);
-    granted(slots.ask(&a, None, 3));
-    assert!(slots.remove(id(1)) && !slots.remove(id(1)));
+    slots.add(id(1), (), 1, StartKind::Cold, NOW);
+    granted(slots.ask(&a, None, 3, NOW));
+    assert!(slots.remove(id(1)).is_some() && slots.remove(id(1)).is_none());
     assert_eq!((slots.running(), slots.ready()), (1, 0));
-    slots.ask(&a, None, 4);
+    slots.ask(&a, None, 4, NOW);
     assert!(slots.release(id(1), NOW).is_none());
     assert_eq!((slots.running(), slots.queued()), (0, 1));
 }
 
 #[derive(Debug, Clone)]
 enum Step {
-    Ask(u8),
+    /// A tenant asks, and waits for so long at most.
+    Ask(u8, Option<u8>),
     Leave(u8),
     Add(u8, u32),
     Remove(u8),
     Release(u8),
+    Pass(u8),
+    Clear,
 }
 
 fn step() -> impl Strategy<Value = Step> {
+    let patience = prop::option::of(0u8..20);
     prop_oneof![
-        4 => (0u8..3).prop_map(Step::Ask),
-        1 => any::<u8>().prop_map(Step::Leave),
-        2 => (0u8..4, 1u32..4).prop_map(|(n, c)| Step::Add(n, c)),
-        1 => (0u8..4).prop_map(Step::Remove),
-        4 => any::<u8>().prop_map(Step::Release),
+        8 => (0u8..3, patience).prop_map(|(who, patience)| Step::Ask(who, patience)),
+        2 => any::<u8>().prop_map(Step::Leave),
+        4 => (0u8..4, 1u32..4).prop_map(|(n, c)| Step::Add(n, c)),
+        2 => (0u8..4).prop_map(Step::Remove),
+        8 => any::<u8>().prop_map(Step::Release),
+        3 => (1u8..10).prop_map(Step::Pass),
+        1 => Just(Step::Clear),
     ]
+}
+
+struct Waits {
+    number: u64,
+    tenant: Namespace,
+    ticket: Ticket,
+    deadline: Option<Monotonic>,
 }
 
 /// What a plain model knows: who holds what, who waits, and what each instance may do at once.
 #[derive(Default)]
 struct Model {
+    now: Monotonic,
     held: Vec<InstanceId>,
-    waiting: Vec<(u64, Namespace, Ticket)>,
+    waiting: Vec<Waits>,
     limits: HashMap<InstanceId, u32>,
     number: u64,
+    busy: Duration,
+    /// Who was served since each of those that wait is its tenant's first.
+    passed_by: HashMap<Namespace, Vec<Namespace>>,
 }
 
 impl Model {
-    fn handed(&mut self, handed: impl IntoIterator<Item = HandOver<u64>>) {
+    fn in_time(&self, waits: &Waits) -> bool {
+        waits.deadline.is_none_or(|deadline| deadline > self.now)
+    }
+
+    fn handed(&mut self, handed: impl IntoIterator<Item = HandOver<u64, ()>>) {
         for hand in handed {
             self.held.push(hand.taken.instance);
-            let at = self.waiting.iter().position(|(n, ..)| *n == hand.waiter);
-            self.waiting.remove(at.expect("it waited"));
+            let at = self.waiting.iter().position(|w| w.number == hand.waiter);
+            let waits = self.waiting.remove(at.expect("it waited"));
+            assert!(self.in_time(&waits), "it was too late");
+            let first = |other: &Waits| {
+                other.tenant == waits.tenant && self.in_time(other) && other.number < waits.number
+            };
+            assert!(!self.waiting.iter().any(first), "out of order");
+            self.fair(&waits.tenant);
         }
     }
 
-    fn run(&mut self, slots: &mut Slots<u64>, step: &Step) {
+    /// No tenant is served twice while another one waits that is not too late.
+    fn fair(&mut self, tenant: &Namespace) {
+        self.passed_by.remove(tenant);
+        let waiting = self.waiting.iter().filter(|w| w.deadline.is_none());
+        let waiting: HashSet<_> = waiting.map(|w| w.tenant.clone()).collect();
+        self.passed_by.retain(|other, _| waiting.contains(other));
+        for other in waiting.into_iter().filter(|other| other != tenant) {
+            let served = self.passed_by.entry(other).or_default();
+            assert!(
+                !served.contains(tenant),
+                "one waits, and {tenant} is served twice"
+            );
+            served.push(tenant.clone());
+        }
+    }
+
+    fn run(&mut self, slots: &mut Slots<u64, ()>, step: &Step) {
+        let now = self.now;
         match step {
-            Step::Ask(who) => {
+            Step::Ask(who, patience) => {
                 let tenant = tenant(["a", "b", "c"][usize::from(*who)]);
+                let deadline = patience.map(|nanos| now + Duration::from_nanos(nanos.into()));
                 self.number += 1;
-                match slots.ask(&tenant, None, self.number) {
+                let number = self.number;
+                match slots.ask(&tenant, deadline, number, now) {
                     Asked::Granted(taken) => self.held.push(taken.instance),
-                    Asked::Queued(ticket) => self.waiting.push((self.number, tenant, ticket)),
+                    Asked::Queued(ticket) => self.waiting.push(Waits {
+                        number,
+                        tenant,
+                        ticket,
+                        deadline,
+                    }),
                     Asked::Full => assert_eq!(self.waiting.len(), 5),
                 }
             }
             Step::Leave(n) if !self.waiting.is_empty() => {
                 let at = usize::from(*n) % self.waiting.len();
-                let (number, tenant, ticket) = self.waiting.remove(at);
-                assert_eq!(slots.leave(&tenant, ticket), Some(number));
+                let left = self.waiting.remove(at);
+                let answer = slots.leave(&left.tenant, left.ticket);
+                assert_eq!(answer, Some(left.number));
+                assert_eq!(slots.leave(&left.tenant, left.ticket), None);
+                if !self.waiting.iter().any(|w| w.tenant == left.tenant) {
+                    self.passed_by.remove(&left.tenant);
+                }
             }
             // One that still works is not made anew with another limit.
             Step::Add(n, limit) if !self.held.contains(&id((*n).into())) => {
-                self.limits.insert(id((*n).into()), *limit);
-                let handed = slots.add(id((*n).into()), *limit, StartKind::Cold, NOW);
-                self.handed(handed);
+                let instance = id((*n).into());
+                self.limits.insert(instance, *limit);
+                self.handed(slots.add(instance, (), *limit, StartKind::Cold, now));
             }
             Step::Remove(n) => {
-                slots.remove(id((*n).into()));
-                self.limits.remove(&id((*n).into()));
+                let instance = id((*n).into());
+                let was_there = self.limits.remove(&instance).is_some();
+                assert_eq!(slots.remove(instance).is_some(), was_there);
             }
             Step::Release(n) if !self.held.is_empty() => {
                 let at = usize::from(*n) % self.held.len();
                 let instance = self.held.remove(at);
-                let handed = slots.release(instance, NOW);
-                self.handed(handed);
+                self.handed(slots.release(instance, now));
+            }
+            Step::Pass(nanos) => {
+                let passed = Duration::from_nanos((*nanos).into());
+                self.busy += passed * u32::try_from(self.held.len()).unwrap();
+                self.now = now + passed;
+            }
+            Step::Clear => {
+                let mut cleared = slots.clear_queue();
+                cleared.sort_unstable();
+                let waited: Vec<_> = self.waiting.drain(..).map(|w| w.number).collect();
+                assert_eq!(cleared, waited);
+                self.passed_by.clear();
             }
             _ => {}
         }
     }
 
-    fn check(&self, slots: &Slots<u64>) {
+    fn check(&self, slots: &Slots<u64, ()>) {
         assert_eq!(slots.queued(), self.waiting.len());
         assert_eq!(slots.running() as usize, self.held.len());
+        assert_eq!(slots.busy(self.now), self.busy);
         assert_eq!(slots.ready(), self.limits.len());
         for (instance, limit) in &self.limits {
             let held = self.held.iter().filter(|other| *other == instance).count();
             assert!(held <= *limit as usize, "over the limit");
         }
+        let in_time = self.waiting.iter().any(|waits| self.in_time(waits));
         assert!(
-            slots.queued() == 0 || slots.free() == 0,
+            !in_time || slots.free() == 0,
             "a slot is free, and one waits"
         );
         assert!(slots.stack.len() <= 2 * 4 + 18, "the stack grows");
+        let gone = self.limits.is_empty() && self.held.is_empty() && self.waiting.is_empty();
+        assert_eq!(slots.is_empty(), gone, "nothing is left of what is gone");
     }
 }
 
 proptest! {
     #[test]
-    fn never_over_a_limit_and_never_idle_while_one_waits(steps in prop::collection::vec(step(), 1..200)) {
-        let (mut slots, mut model) = (Slots::new(5), Model::default());
+    fn bounded_fair_in_order_and_never_idle_while_one_waits(
+        steps in prop::collection::vec(step(), 1..200),
+    ) {
+        let mut slots = Slots::new(5, Monotonic::ZERO);
+        let mut model = Model::default();
         for step in &steps {
             model.run(&mut slots, step);
             model.check(&slots);

@@ -1,0 +1,240 @@
+//! An invocation's way through the [`SlotRouter`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use faas_core::explain::{DecisionClass, Reason, Subject};
+use faas_core::{
+    DecisionId, Error, ErrorKind, InstanceId, Invocation, Monotonic, Phase, Response, Result,
+    Retry, StartKind, Timeline, Trailer,
+};
+
+use super::FunctionRouter;
+use super::drain;
+use super::pool::{Admission, Grant, Pool, Waiter};
+use super::slot_router::{INVOKE, SlotRouter};
+
+/// How many instances one invocation is tried on, if they turn out to be dead.
+const ATTEMPTS: usize = 3;
+
+const WAITS: Reason = Reason::new(
+    "queue.no_slot",
+    "no slot of {function} revision {revision} is free; {queued} wait",
+)
+.helped_by("raise max_instances or concurrency, or keep instances with min_instances");
+const HANDED_OVER: Reason = Reason::new("queue.handed_over", "got a slot after {waited}");
+const LATE: Reason = Reason::new(
+    "queue.deadline",
+    "its time was over after {waited} in the queue",
+);
+const REFUSED: Reason = Reason::new("queue.refused", "no instance can be had: {why}");
+const FULL: Reason = Reason::new(
+    "queue.full",
+    "{queued} wait for {function}: the queue is full",
+)
+.helped_by("try again later, or raise the bounds of the router's queues");
+const DEAD: Reason = Reason::new("queue.dead_instance", "its instance was gone: {why}");
+
+/// One attempt to run an invocation, from its slot on.
+struct Attempt {
+    pool: Arc<Pool>,
+    start: StartKind,
+    /// Where the time went before.
+    before: Timeline,
+    granted: Monotonic,
+}
+
+impl Attempt {
+    /// Completes the trailer, and counts the invocation.
+    fn end(&self, trailer: &mut Trailer, now: impl FnOnce() -> Monotonic) {
+        if trailer.timeline[Phase::Run].is_zero() {
+            trailer.timeline[Phase::Run] = now().since(self.granted);
+        }
+        for (phase, time) in self.before.phases() {
+            trailer.timeline[phase] = time;
+        }
+        let took = trailer.timeline.total();
+        let outcome = Some(&trailer.outcome);
+        self.pool.meters.ended(self.start, outcome, took);
+    }
+}
+
+impl SlotRouter {
+    fn now(&self) -> Monotonic {
+        self.shared.clock.now()
+    }
+
+    /// Runs an invocation. What only some need is boxed: the future of all of them is as large as
+    /// the largest part of it.
+    pub(super) async fn route(&self, mut invocation: Invocation) -> Result<Response> {
+        let arrived = self.now();
+        let mut now = arrived;
+        let mut attempts = 0;
+        loop {
+            let pool = match self.latest(&invocation.function) {
+                Some(pool) => pool,
+                None => Box::pin(self.resolve(&invocation.function)).await?,
+            };
+            let (grant, waited) = match self.admit(&pool, &invocation, now)? {
+                Admission::Granted(grant) => (grant, Duration::ZERO),
+                Admission::Queued(waiter) => {
+                    Box::pin(self.wait(&pool, waiter, &invocation)).await?
+                }
+                _ => continue,
+            };
+            let (member, permit, start, before) = grant.into_parts();
+            let granted = self.now();
+            let mut attempt = Attempt {
+                pool,
+                start,
+                before,
+                granted,
+            };
+            attempt.before[Phase::Route] = granted.since(arrived).saturating_sub(waited);
+            attempt.before[Phase::Queue] = waited;
+            // Kept for another instance: that this one is dead is known when it has the invocation.
+            let kept = invocation.clone();
+            match member.instance().invoke(invocation, permit).await {
+                Ok(response) => return Ok(self.account(response, attempt)),
+                Err(error) => {
+                    now = self.now();
+                    attempts += 1;
+                    attempt.pool.meters.ended(start, None, now.since(arrived));
+                    if !self.is_dead(&kept, member.instance().id(), &error) || attempts >= ATTEMPTS
+                    {
+                        return Err(error);
+                    }
+                    invocation = kept;
+                }
+            }
+        }
+    }
+
+    /// A slot or a place in the queue; anything else means that there is another pool.
+    fn admit(
+        &self,
+        pool: &Arc<Pool>,
+        invocation: &Invocation,
+        now: Monotonic,
+    ) -> Result<Admission> {
+        let deadline = invocation.deadline;
+        if deadline.is_some_and(|at| at <= now) {
+            return Err(late(invocation, "before it was routed"));
+        }
+        match pool.admit(invocation.tenant(), deadline, now) {
+            Admission::Full { queued } => Err(self.full(pool, invocation, queued)),
+            Admission::Draining => Err(drain::refusal()),
+            Admission::Closed(Some(error)) => Err(error),
+            other => Ok(other),
+        }
+    }
+
+    /// Completes the response as it ends, and counts the invocation.
+    fn account(&self, response: Response, attempt: Attempt) -> Response {
+        let mut response = response.with_start(attempt.start);
+        if let Some(trailer) = response.body.trailer_mut() {
+            attempt.end(trailer, || self.now());
+            return response;
+        }
+        let clock = self.shared.clock.clone();
+        response.body = response
+            .body
+            .map_trailer(move |trailer| attempt.end(trailer, || clock.now()));
+        response
+    }
+
+    /// Whether the instance turned out to be dead: then it gets no more.
+    fn is_dead(&self, invocation: &Invocation, instance: InstanceId, error: &Error) -> bool {
+        let dead = error.kind() == ErrorKind::Unavailable && error.retry() == Retry::Safe;
+        if dead {
+            self.remove(instance);
+            let why = DEAD.with("why", error.to_string());
+            self.decide(invocation, Some(instance), None, why);
+        }
+        dead
+    }
+
+    fn decide(
+        &self,
+        invocation: &Invocation,
+        instance: Option<InstanceId>,
+        cause: Option<DecisionId>,
+        reason: Reason,
+    ) -> DecisionId {
+        let mut subjects = vec![invocation.id.into()];
+        subjects.extend(instance.map(Subject::from));
+        let log = &self.shared.decisions;
+        log.record(DecisionClass::Queueing, subjects, cause, vec![reason])
+    }
+
+    fn full(&self, pool: &Pool, invocation: &Invocation, queued: usize) -> Error {
+        let function = pool.id().function.to_string();
+        let reason = FULL
+            .with("queued", queued)
+            .with("function", function.as_str());
+        self.decide(invocation, None, None, reason);
+        Error::exhausted(INVOKE, format!("the queue of {function} is full"))
+            .with_retry_after(self.retry_after)
+    }
+
+    async fn wait(
+        &self,
+        pool: &Arc<Pool>,
+        mut waiter: Waiter,
+        invocation: &Invocation,
+    ) -> Result<(Grant, Duration)> {
+        let since = self.now();
+        let (id, load) = (pool.id(), pool.load());
+        let reason = WAITS
+            .with("function", id.function.to_string())
+            .with("revision", id.number.0)
+            .with("queued", load.queued);
+        let waits = self.decide(invocation, None, None, reason);
+        // Whoever has said no deadline has one all the same.
+        let longest = since + self.longest_wait;
+        let until = invocation.deadline.map_or(longest, |at| at.min(longest));
+        let granted = tokio::select! {
+            biased;
+            granted = waiter.granted() => granted,
+            () = self.shared.clock.sleep_until(until) => {
+                drop(waiter);
+                let waited = self.now().since(since);
+                self.decide(invocation, None, Some(waits), LATE.with("waited", waited));
+                return Err(self.unserved(invocation, until < longest));
+            }
+        };
+        let waited = self.now().since(since);
+        pool.meters.waited.record(waited.as_secs_f64());
+        let grant = match granted {
+            Ok(grant) => grant,
+            Err(error) => {
+                let why = REFUSED.with("why", error.to_string());
+                self.decide(invocation, None, Some(waits), why);
+                return Err(error);
+            }
+        };
+        let reason = HANDED_OVER.with("waited", waited);
+        self.decide(
+            invocation,
+            Some(grant.permit.instance()),
+            grant.caused_by().or(Some(waits)),
+            reason,
+        );
+        Ok((grant, waited))
+    }
+
+    /// Why one that has waited is not served.
+    fn unserved(&self, invocation: &Invocation, deadline: bool) -> Error {
+        if deadline {
+            return late(invocation, "while it waited for a slot");
+        }
+        let (id, longest) = (invocation.id, self.longest_wait);
+        let message = format!("no slot was free for {id} within {longest:?}");
+        Error::exhausted(INVOKE, message).with_retry_after(self.retry_after)
+    }
+}
+
+fn late(invocation: &Invocation, when: &str) -> Error {
+    let message = format!("the deadline of {} passed {when}", invocation.id);
+    Error::deadline_exceeded(INVOKE, message).with_retry(Retry::Safe)
+}
