@@ -89,9 +89,10 @@ impl SqliteStore {
         mut file: DatabaseFile,
         connection: Connection,
     ) -> Result<Self, Fault> {
-        // What is in the log but was never synced must not be shown.
+        // What is in the log but was never synced must not be shown. Where it cannot be brought
+        // into the file, a sync of the log does, too.
         match empty_log(&connection, &file) {
-            Err(Fault::Busy { .. }) => file.sync_log()?,
+            Err(Fault::Busy { .. } | Fault::Full { .. }) => file.sync_log()?,
             other => other?,
         }
         file.sync_directory()?;

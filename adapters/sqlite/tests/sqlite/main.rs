@@ -7,6 +7,8 @@ mod conformance;
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod disk_faults;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod golden;
@@ -16,3 +18,5 @@ mod groups;
 mod kept;
 #[cfg(test)]
 mod opening;
+#[cfg(test)]
+mod power;
