@@ -2,6 +2,7 @@
 //! W4 [`WorkflowExecutionStore`], and the Rust [`builder`]. It drives anything that implements
 //! [`Invoker`](faas_core::Invoker).
 
+pub mod asl;
 pub mod builder;
 mod content;
 pub mod engine;

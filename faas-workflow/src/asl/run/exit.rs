@@ -1,0 +1,283 @@
+//! Leaving states: what a state gives, which variables it sets, and where an execution goes next.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::Turn;
+use super::failure::{DATA_LIMIT, Failure, RESULT_PATH, Trouble};
+use super::frame::{Active, Frame, Job, Position};
+use super::states::own_failure;
+use super::turn::After;
+use super::{Alarm, evaluate};
+use crate::asl::expression::QueryLanguage;
+use crate::asl::model::{Catcher, Jitter, Kind, Next, ResultPath, Retrier, State};
+use crate::asl::path::ReferenceStep;
+use crate::asl::settings::MAX_SECONDS;
+use crate::asl::template::Template;
+use crate::asl::value::size;
+use crate::program::Data;
+
+/// How a state is left.
+pub(super) struct Exit<'e> {
+    pub(super) assign: Option<&'e Template>,
+    /// `Output`, of JSONata.
+    pub(super) output: Option<&'e Template>,
+    pub(super) next: Next,
+}
+
+impl Turn<'_> {
+    /// Leaves a state that gave `result`, as its definition has it.
+    pub(super) fn exit(
+        &mut self,
+        frame: &mut Frame,
+        active: &mut Active,
+        state: &State,
+        result: Data,
+    ) -> Result<After, Trouble> {
+        let exit = Exit {
+            assign: state.flow.assign.as_ref(),
+            output: state.flow.output.as_ref(),
+            next: state.next,
+        };
+        self.exit_by(frame, active, state, result, &exit)
+    }
+
+    pub(super) fn exit_by(
+        &mut self,
+        frame: &mut Frame,
+        active: &mut Active,
+        state: &State,
+        result: Data,
+        exit: &Exit<'_>,
+    ) -> Result<After, Trouble> {
+        let (output, assigned) = match state.query {
+            QueryLanguage::JsonPath => self.flow_out(frame, active, state, result, exit)?,
+            QueryLanguage::Jsonata => {
+                let has_result = matches!(
+                    state.kind,
+                    Kind::Task(_) | Kind::Parallel { .. } | Kind::Map(_)
+                );
+                let outcome = has_result.then_some(("result", &result));
+                self.express(frame, active, outcome, &result, exit)?
+            }
+        };
+        self.leave(frame, state, output, assigned, exit.next)
+    }
+
+    /// `ResultSelector`, `Assign`, `ResultPath`, `OutputPath`.
+    fn flow_out(
+        &mut self,
+        frame: &Frame,
+        active: &Active,
+        state: &State,
+        result: Data,
+        exit: &Exit<'_>,
+    ) -> Result<(Data, Map<String, Value>), Trouble> {
+        let flow = &state.flow;
+        let result = match &flow.result_selector {
+            Some(selector) => self.evaluator(frame, active, &result).data(selector)?,
+            None => result,
+        };
+        let assigned = self.assigned(frame, active, &result, exit.assign)?;
+        let whole = place(&flow.result_path, &active.input, result)?;
+        let output = self
+            .evaluator(frame, active, &whole)
+            .select(&flow.output_path)?;
+        Ok((output, assigned))
+    }
+
+    fn assigned(
+        &mut self,
+        frame: &Frame,
+        active: &Active,
+        input: &Data,
+        assign: Option<&Template>,
+    ) -> Result<Map<String, Value>, Trouble> {
+        let Some(template) = assign else {
+            return Ok(Map::new());
+        };
+        match self.evaluator(frame, active, input).template(template)? {
+            Value::Object(assigned) => Ok(assigned),
+            _ => Ok(Map::new()),
+        }
+    }
+
+    /// `Assign`, `Output`; without `Output` the state gives `default`.
+    fn express(
+        &mut self,
+        frame: &Frame,
+        active: &Active,
+        outcome: Option<(&'static str, &Data)>,
+        default: &Data,
+        exit: &Exit<'_>,
+    ) -> Result<(Data, Map<String, Value>), Trouble> {
+        let input = active.input.clone();
+        let mut evaluator = self.evaluator(frame, active, &input);
+        evaluator.outcome = outcome.map(|(name, value)| (name, &**value));
+        let output = match exit.output {
+            Some(template) => evaluator.data(template)?,
+            None => default.clone(),
+        };
+        let assigned = match exit.assign.map(|assign| evaluator.template(assign)) {
+            Some(assigned) => match assigned? {
+                Value::Object(assigned) => assigned,
+                _ => Map::new(),
+            },
+            None => Map::new(),
+        };
+        Ok((output, assigned))
+    }
+
+    /// Sets the variables and goes on.
+    fn leave(
+        &mut self,
+        frame: &mut Frame,
+        state: &State,
+        output: Data,
+        assigned: Map<String, Value>,
+        next: Next,
+    ) -> Result<After, Trouble> {
+        self.check_size(&output, &state.name)?;
+        self.check_variables(frame, state, &assigned)?;
+        self.record_exited(frame, state.kind.name(), &state.name, &output, &assigned);
+        let assigned = assigned.into_iter().map(|(k, v)| (k, Arc::new(v)));
+        frame.variables.extend(assigned);
+        Ok(match next {
+            Next::End => After::Done(output),
+            Next::To(next) => {
+                frame.position = Position::Before(next, output);
+                After::Again
+            }
+        })
+    }
+
+    fn check_variables(
+        &self,
+        frame: &Frame,
+        state: &State,
+        assigned: &Map<String, Value>,
+    ) -> Result<(), Trouble> {
+        if assigned.is_empty() {
+            return Ok(());
+        }
+        for (name, value) in assigned {
+            self.check_size(value, &format!("{}/Assign/{name}", state.name))?;
+        }
+        let kept = frame
+            .variables
+            .iter()
+            .filter(|(name, _)| !assigned.contains_key(*name));
+        let kept: usize = kept.map(|(_, value)| size(value)).sum();
+        let set: usize = assigned.values().map(size).sum();
+        if kept + set > self.machine.settings.limits.variables_bytes {
+            return Err(Trouble::new(DATA_LIMIT, evaluate::data_limit(&state.name)));
+        }
+        Ok(())
+    }
+
+    /// A state failed: it is tried again, or its error is caught, or the frame fails. `body` says
+    /// whether it was its branches or iterations that failed.
+    pub(super) fn state_failed(
+        &mut self,
+        frame: &mut Frame,
+        mut active: Box<Active>,
+        failure: Failure,
+        body: bool,
+    ) -> After {
+        let state = self.machine.state(active.state);
+        let matches = |errors: &[String]| errors.iter().any(|name| failure.matches(name));
+        let retrier = state
+            .retry
+            .iter()
+            .position(|retrier| matches(&retrier.errors));
+        if let Some(index) = retrier
+            && active
+                .retries
+                .get(index)
+                .is_some_and(|done| *done < state.retry[index].attempts)
+        {
+            let delay = self.retry_delay(&state.retry[index], active.retries[index]);
+            active.retries[index] += 1;
+            active.retry_count += 1;
+            let timer = self.set_timer(delay, Alarm::Delay(frame.id));
+            active.job = Job::Delay { timer, retry: true };
+            frame.position = Position::In(active);
+            return After::Blocked;
+        }
+        if body {
+            let kind = state.kind.name();
+            self.record(frame, &format!("{kind}StateFailed"), Map::new());
+        }
+        match state.catch.iter().find(|catcher| matches(&catcher.errors)) {
+            None => After::Failed(failure),
+            Some(catcher) => {
+                let caught = self.catch(frame, &active, state, catcher, &failure);
+                caught.unwrap_or_else(|trouble| After::Failed(own_failure(state, &active, trouble)))
+            }
+        }
+    }
+
+    fn retry_delay(&mut self, retrier: &Retrier, done: u32) -> Duration {
+        let most = retrier.max_delay.unwrap_or(MAX_SECONDS).min(MAX_SECONDS) as f64;
+        let exponent = i32::try_from(done).unwrap_or(i32::MAX);
+        let seconds = retrier.interval as f64 * retrier.backoff.powi(exponent);
+        let delay = Duration::from_secs_f64(seconds.clamp(0.0, most));
+        match retrier.jitter {
+            Jitter::None => delay,
+            Jitter::Full => {
+                let millis = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX - 1);
+                Duration::from_millis(self.random.next() % (millis + 1))
+            }
+        }
+    }
+
+    fn catch(
+        &mut self,
+        frame: &mut Frame,
+        active: &Active,
+        state: &State,
+        catcher: &Catcher,
+        failure: &Failure,
+    ) -> Result<After, Trouble> {
+        let error = Arc::new(failure.output());
+        let exit = Exit {
+            assign: catcher.assign.as_ref(),
+            output: catcher.output.as_ref(),
+            next: Next::To(catcher.next),
+        };
+        let (output, assigned) = match state.query {
+            QueryLanguage::JsonPath => {
+                let assigned = self.assigned(frame, active, &error, exit.assign)?;
+                (place(&catcher.result_path, &active.input, error)?, assigned)
+            }
+            QueryLanguage::Jsonata => {
+                let outcome = Some(("errorOutput", &error));
+                self.express(frame, active, outcome, &error, &exit)?
+            }
+        };
+        self.leave(frame, state, output, assigned, exit.next)
+    }
+}
+
+/// `ResultPath`.
+fn place(path: &ResultPath, input: &Data, result: Data) -> Result<Data, Trouble> {
+    match path {
+        ResultPath::Whole => Ok(result),
+        ResultPath::Discard => Ok(input.clone()),
+        ResultPath::Place { text, reference } => {
+            let (input, result) = (Value::clone(input), Arc::unwrap_or_clone(result));
+            reference.put(input, result).map(Arc::new).map_err(|step| {
+                let step = match step {
+                    ReferenceStep::Name(name) => format!("{name:?}"),
+                    ReferenceStep::Index(index) => index.to_string(),
+                };
+                let detail = format!(
+                    "Unable to apply step {step} of the reference path {text} to the input."
+                );
+                Trouble::new(RESULT_PATH, detail)
+            })
+        }
+    }
+}
