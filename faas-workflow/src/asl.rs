@@ -116,3 +116,6 @@ impl Language for StatesLanguage {
 pub fn language() -> Name {
     Name::new(LANGUAGE).expect("a name")
 }
+
+#[cfg(test)]
+mod tests;

@@ -51,7 +51,7 @@ pub struct ExpressionScope<'a> {
     pub variable: &'a dyn Fn(&str) -> Option<Arc<Value>>,
     /// The time.
     pub now: Timestamp,
-    /// Random bits for this evaluation.
+    /// SeededRandom bits for this evaluation.
     pub entropy: u64,
 }
 

@@ -14,6 +14,8 @@ use std::fmt;
 use filter::Filter;
 use function::Function;
 
+#[cfg(test)]
+pub(super) use evaluate::Found;
 pub(super) use evaluate::PathError;
 pub(super) use reference::{Reference, ReferenceStep};
 

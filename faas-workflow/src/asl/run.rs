@@ -8,6 +8,7 @@ mod child;
 mod choice;
 mod context;
 mod distributed;
+mod ending;
 mod evaluate;
 mod exit;
 mod failure;
@@ -55,6 +56,7 @@ pub struct Run {
     /// What is left to do when a turn has done its share.
     work: VecDeque<Work>,
     ended: bool,
+    redrives: u32,
 }
 
 impl Stored for Run {
@@ -117,6 +119,7 @@ impl TypedProgram for StateMachine {
             timers: BTreeMap::new(),
             work: VecDeque::new(),
             ended: false,
+            redrives: 0,
         };
         let mut turn = Turn::new(self, run, beginning.at, beginning.entropy);
         turn.begin();

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use faas_core::policy::SeededRandom;
 use md5::Md5;
 use serde_json::Value;
 use sha1::Sha1;
@@ -11,7 +12,6 @@ use sha2::{Digest, Sha256, Sha384, Sha512};
 
 use super::function::kind;
 use crate::asl::value::round;
-use crate::scheduler::Random;
 
 /// How many characters may be hashed, encoded or decoded, as on AWS.
 const CHARACTERS: usize = 10_000;
@@ -101,12 +101,12 @@ pub(super) fn math_random(
     first: &Value,
     last: &Value,
     seed: Option<Value>,
-    random: &mut Random,
+    random: &mut SeededRandom,
 ) -> Result<Value, String> {
     let (first, last) = (whole(first)?, whole(last)?);
     let bits = match seed {
-        Some(seed) => Random::new(whole(&seed)?.cast_unsigned()).next(),
-        None => random.next(),
+        Some(seed) => SeededRandom::new(whole(&seed)?.cast_unsigned()).next_u64(),
+        None => random.next_u64(),
     };
     let span = i128::from(last) - i128::from(first);
     if span <= 0 {
@@ -124,8 +124,8 @@ pub(super) fn math_add(first: &Value, second: &Value) -> Result<Value, String> {
 }
 
 /// A random UUID (RFC 9562, version 4).
-pub(in crate::asl) fn uuid(random: &mut Random) -> String {
-    let (high, low) = (random.next(), random.next());
+pub(in crate::asl) fn uuid(random: &mut SeededRandom) -> String {
+    let (high, low) = (random.next_u64(), random.next_u64());
     let high = high & 0xffff_ffff_ffff_0fff | 0x4000;
     let low = low & 0x3fff_ffff_ffff_ffff | 0x8000_0000_0000_0000;
     format!(

@@ -1,9 +1,9 @@
 //! Which functions there are, and what they take.
 
+use faas_core::policy::SeededRandom;
 use serde_json::Value;
 
 use super::{Argument, data, format, list};
-use crate::scheduler::Random;
 
 macro_rules! functions {
     ($($name:ident, $text:literal, $least:literal, $most:expr;)*) => {
@@ -99,7 +99,7 @@ impl Function {
     pub(in crate::asl) fn call(
         self,
         arguments: Vec<Value>,
-        random: &mut Random,
+        random: &mut SeededRandom,
     ) -> Result<Value, String> {
         let mut arguments = arguments.into_iter();
         let mut next = || arguments.next().unwrap_or_default();

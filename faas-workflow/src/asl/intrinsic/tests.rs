@@ -1,11 +1,11 @@
+use faas_core::policy::SeededRandom;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::scheduler::Random;
 
 /// Calls with literal arguments alone.
 fn call(text: &str) -> Result<Value, String> {
-    fn run(call: Call, random: &mut Random) -> Result<Value, String> {
+    fn run(call: Call, random: &mut SeededRandom) -> Result<Value, String> {
         let template = call.function == Function::Format;
         let arguments = call.arguments.into_iter().enumerate();
         let arguments = arguments.map(|(index, argument)| match argument {
@@ -19,7 +19,7 @@ fn call(text: &str) -> Result<Value, String> {
         call.function.call(arguments, random)
     }
     let call = parse(text).map_err(|fault| fault.0)?;
-    run(call, &mut Random::new(7))
+    run(call, &mut SeededRandom::new(7))
 }
 
 fn lists(text: &str) -> String {

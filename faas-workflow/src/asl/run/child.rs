@@ -1,5 +1,6 @@
 //! Frames within frames.
 
+use super::exit::Broken;
 use super::frame::{Active, Child, Frame, FrameId, Item, Job, Link, Position, StreamId};
 use super::turn::After;
 use super::{Failure, Turn, Work};
@@ -9,6 +10,8 @@ use crate::program::Data;
 /// A child to start.
 pub(super) struct Start {
     pub(super) slot: usize,
+    /// How often the parent's state has been tried again.
+    pub(super) attempt: u32,
     pub(super) state: StateIndex,
     pub(super) input: Data,
     /// The event that its first one follows.
@@ -35,6 +38,8 @@ impl Turn<'_> {
                 child: id,
             }),
             stream,
+            place: format!("{}[{}]/", parent.key(start.attempt), start.slot),
+            steps: 0,
             last: start.last,
             variables: std::collections::BTreeMap::new(),
             item: start.item,
@@ -94,14 +99,13 @@ impl Turn<'_> {
             return;
         };
         let after = match job {
-            Job::Parallel(job) => {
-                self.cancel(job.running);
+            Job::Parallel(mut job) => {
+                job.running.insert(link.child);
                 frame.last = last;
-                self.state_failed(&mut frame, active, failure, true)
+                let broken = Broken::Children(Some(Job::Parallel(job)));
+                self.state_failed(&mut frame, active, failure, broken)
             }
-            Job::Map(job) => {
-                self.iteration_failed(&mut frame, active, job, link.slot, failure, last)
-            }
+            Job::Map(job) => self.iteration_failed(&mut frame, active, job, link, failure, last),
             _ => After::Blocked,
         };
         self.settle(frame, after);

@@ -105,7 +105,7 @@ impl Context<'_> {
             "Name": name,
             "StartTime": timestamp::show(started),
             "RoleArn": settings.role_arn,
-            "RedriveCount": 0,
+            "RedriveCount": run.redrives,
         });
         if with_input && let Some(fields) = execution.as_object_mut() {
             fields.insert("Input".into(), Value::clone(self.input()));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::evaluate::Evaluator;
+use super::exit::Broken;
 use super::failure::{Failure, ITEM_READER, THRESHOLD, Trouble};
 use super::frame::{Active, Frame, Job, MapJob, MapRun, Position};
 use super::records::{Details, details};
@@ -13,7 +14,7 @@ use super::task::failure_of;
 use super::turn::After;
 use super::{Turn, reader};
 use crate::asl::intrinsic::uuid;
-use crate::asl::model::{Amount, Batcher, Kind, Map, Reader};
+use crate::asl::model::{Amount, Batcher, Kind, Map, Reader, Resource};
 use crate::asl::value::{round, size};
 use crate::program::{Data, TaskError, TaskNumber, TaskRequest};
 
@@ -48,6 +49,7 @@ impl Turn<'_> {
             started_event: frame.last,
             tolerated_count,
             tolerated_percentage,
+            redrives: 0,
             task: None,
             unwritten: Vec::new(),
             output: None,
@@ -72,7 +74,7 @@ impl Turn<'_> {
             Some(template) => evaluator.data(template)?,
             None => Data::default(),
         };
-        let number = self.ask(frame, active, &reader.resource, arguments);
+        let number = self.ask(frame, active, &reader.resource, "read", arguments);
         if let Some(run) = &mut job.run {
             run.task = Some(number);
         }
@@ -85,13 +87,16 @@ impl Turn<'_> {
         &mut self,
         frame: &Frame,
         active: &Active,
-        resource: &crate::asl::model::Resource,
+        resource: &Resource,
+        purpose: &str,
         arguments: Data,
     ) -> TaskNumber {
         let number = TaskNumber(self.number());
         let name = self.machine.state(active.state).name.clone();
         let target = resource.target(&self.run.execution.workflow.namespace);
-        self.run_task(frame.id, TaskRequest::of(number, &*name, target, arguments));
+        let mut request = TaskRequest::of(number, &*name, target, arguments);
+        request.key = format!("{}:{purpose}", frame.key(active.retry_count));
+        self.run_task(frame.id, request);
         number
     }
 
@@ -142,7 +147,7 @@ impl Turn<'_> {
         };
         match items {
             Ok(items) => job.items = Arc::new(Value::Array(items)),
-            Err(failure) => return self.run_failed(frame, active, &job, failure),
+            Err(failure) => return self.run_failed(frame, active, Box::new(job), failure),
         }
         let iterated = self
             .batch(frame, &active, map, &mut job)
@@ -151,7 +156,7 @@ impl Turn<'_> {
             Ok(after) => self.keep(frame, active, after),
             Err(trouble) => {
                 let failure = own_failure(state, &active, trouble);
-                self.state_failed(frame, active, failure, true)
+                self.state_failed(frame, active, failure, Broken::Children(None))
             }
         }
     }
@@ -268,20 +273,20 @@ impl Turn<'_> {
             return self.next_iteration(frame, active, job, previous);
         }
         let cause = "The specified tolerated failure threshold was exceeded";
-        self.run_failed(frame, active, &job, Failure::new(THRESHOLD, cause))
+        self.run_failed(frame, active, job, Failure::new(THRESHOLD, cause))
     }
 
     pub(super) fn run_failed(
         &mut self,
         frame: &mut Frame,
         active: Box<Active>,
-        job: &MapJob,
+        job: Box<MapJob>,
         failure: Failure,
     ) -> After {
-        self.cancel(job.running.iter().copied());
         frame.last = job.run.as_ref().map_or(frame.last, |run| run.started_event);
         self.record(frame, "MapRunFailed", failure.details());
-        self.state_failed(frame, active, failure, true)
+        let broken = Broken::Children(Some(Job::Map(job)));
+        self.state_failed(frame, active, failure, broken)
     }
 
     /// All children are over.
@@ -289,12 +294,13 @@ impl Turn<'_> {
         &mut self,
         frame: &mut Frame,
         active: Box<Active>,
-        job: MapJob,
+        mut job: MapJob,
     ) -> After {
         let state = self.machine.state(active.state);
         match &state.kind {
             Kind::Map(map) if map.writer.is_some() => self.write(frame, active, map, job),
             _ => {
+                self.cancel(std::mem::take(&mut job.stopped));
                 self.record_run_succeeded(frame, &job);
                 self.aggregate(frame, active, job.results)
             }

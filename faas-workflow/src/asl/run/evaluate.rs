@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 use std::sync::Arc;
 
+use faas_core::policy::SeededRandom;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
@@ -15,7 +16,6 @@ use crate::asl::path::{Path, PathError, Root};
 use crate::asl::template::{Place, Query, Template};
 use crate::asl::value::size;
 use crate::program::Data;
-use crate::scheduler::Random;
 
 /// How many bytes one evaluation may make, as a multiple of what a state may give.
 const HEADROOM: usize = 4;
@@ -29,7 +29,7 @@ pub(super) struct Evaluator<'a> {
     pub(super) input: &'a Data,
     /// What `$states` has besides the input and the context.
     pub(super) outcome: Option<(&'static str, &'a Value)>,
-    pub(super) random: &'a mut Random,
+    pub(super) random: &'a mut SeededRandom,
     pub(super) now: Timestamp,
     budget: usize,
     states: OnceCell<Value>,
@@ -59,7 +59,7 @@ impl<'a> Evaluator<'a> {
     pub(super) fn new(
         context: Context<'a>,
         input: &'a Data,
-        random: &'a mut Random,
+        random: &'a mut SeededRandom,
         now: Timestamp,
     ) -> Self {
         let budget = context.machine.settings.limits.data_bytes * HEADROOM;
@@ -194,7 +194,7 @@ impl<'a> Evaluator<'a> {
         compiled: &dyn CompiledExpression,
         field: &str,
     ) -> Result<Value, Trouble> {
-        let entropy = self.random.next();
+        let entropy = self.random.next_u64();
         let states = self.states.get_or_init(|| {
             let mut states = Map::new();
             states.insert("input".into(), Value::clone(self.input));

@@ -27,6 +27,14 @@ pub(super) struct Exit<'e> {
     pub(super) next: Next,
 }
 
+/// What of a state failed.
+pub(super) enum Broken {
+    /// What it does itself.
+    Itself,
+    /// Its branches or iterations, with what there is of them.
+    Children(Option<Job>),
+}
+
 impl Turn<'_> {
     /// Leaves a state that gave `result`, as its definition has it.
     pub(super) fn exit(
@@ -177,14 +185,14 @@ impl Turn<'_> {
         Ok(())
     }
 
-    /// A state failed: it is tried again, or its error is caught, or the frame fails. `body` says
-    /// whether it was its branches or iterations that failed.
+    /// A state failed: it is tried again, or its error is caught, or the frame fails, and stays as it
+    /// is in case that the execution is redriven.
     pub(super) fn state_failed(
         &mut self,
         frame: &mut Frame,
         mut active: Box<Active>,
         failure: Failure,
-        body: bool,
+        broken: Broken,
     ) -> After {
         let state = self.machine.state(active.state);
         let matches = |errors: &[String]| errors.iter().any(|name| failure.matches(name));
@@ -199,6 +207,7 @@ impl Turn<'_> {
                 .is_some_and(|done| *done < state.retry[index].attempts)
         {
             let delay = self.retry_delay(&state.retry[index], active.retries[index]);
+            self.drop_children(broken);
             active.retries[index] += 1;
             active.retry_count += 1;
             let timer = self.set_timer(delay, Alarm::Delay(frame.id));
@@ -206,16 +215,33 @@ impl Turn<'_> {
             frame.position = Position::In(active);
             return After::Blocked;
         }
-        if body {
+        if !matches!(broken, Broken::Itself) {
             let kind = state.kind.name();
             self.record(frame, &format!("{kind}StateFailed"), Map::new());
         }
-        match state.catch.iter().find(|catcher| matches(&catcher.errors)) {
-            None => After::Failed(failure),
-            Some(catcher) => {
-                let caught = self.catch(frame, &active, state, catcher, &failure);
-                caught.unwrap_or_else(|trouble| After::Failed(own_failure(state, &active, trouble)))
-            }
+        let caught = state.catch.iter().find(|catcher| matches(&catcher.errors));
+        let failure = match caught {
+            None => failure,
+            Some(catcher) => match self.catch(frame, &active, state, catcher, &failure) {
+                Ok(after) => {
+                    self.drop_children(broken);
+                    return after;
+                }
+                Err(trouble) => own_failure(state, &active, trouble),
+            },
+        };
+        if let Broken::Children(Some(job)) = broken {
+            active.job = job;
+        }
+        frame.position = Position::In(active);
+        After::Failed(failure)
+    }
+
+    fn drop_children(&mut self, broken: Broken) {
+        if let Broken::Children(Some(job)) = broken {
+            let mut open = Vec::new();
+            self.cancel_job(job, &mut open);
+            self.cancel(open);
         }
     }
 
@@ -228,7 +254,7 @@ impl Turn<'_> {
             Jitter::None => delay,
             Jitter::Full => {
                 let millis = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX - 1);
-                Duration::from_millis(self.random.next() % (millis + 1))
+                Duration::from_millis(self.random.next_u64() % (millis + 1))
             }
         }
     }

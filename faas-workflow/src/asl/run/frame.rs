@@ -37,6 +37,10 @@ pub(super) struct Frame {
     pub(super) id: FrameId,
     pub(super) link: Option<Link>,
     pub(super) stream: StreamId,
+    /// Its place among all frames, whatever happened in which order.
+    pub(super) place: String,
+    /// How many states it has entered.
+    pub(super) steps: u64,
     /// Its last event.
     pub(super) last: u64,
     pub(super) variables: BTreeMap<String, Data>,
@@ -82,8 +86,8 @@ pub(super) struct Active {
     /// How often each retrier has counted.
     pub(super) retries: Vec<u32>,
     pub(super) retry_count: u32,
-    /// The first of the task's attempts that may have happened.
-    pub(super) call: Option<TaskNumber>,
+    /// How many calls have certainly been answered: the next attempt is another call.
+    pub(super) call: u32,
     pub(super) job: Job,
 }
 
@@ -126,6 +130,8 @@ pub(super) struct MapJob {
     pub(super) next: usize,
     pub(super) results: Vec<Option<Data>>,
     pub(super) running: BTreeSet<FrameId>,
+    /// Those that failed, in case that the execution is redriven.
+    pub(super) stopped: BTreeSet<FrameId>,
     pub(super) finished: usize,
     pub(super) failed: usize,
     pub(super) concurrency: usize,
@@ -139,6 +145,8 @@ pub(super) struct MapRun {
     pub(super) started_event: u64,
     pub(super) tolerated_count: Option<u64>,
     pub(super) tolerated_percentage: Option<f64>,
+    /// How often it was redriven.
+    pub(super) redrives: u32,
     /// The task that reads the items, or writes the results.
     pub(super) task: Option<TaskNumber>,
     /// What is still to be written, last first: where, and what.
@@ -148,6 +156,15 @@ pub(super) struct MapRun {
 }
 
 impl Frame {
+    /// Names one call of the state that it is in; attempts that may have happened share it.
+    pub(super) fn key(&self, call: u32) -> String {
+        let (place, step) = (&self.place, self.steps);
+        match call {
+            0 => format!("{place}{step}"),
+            again => format!("{place}{step}~{again}"),
+        }
+    }
+
     /// The state that it is in.
     pub(super) fn active(&self) -> Option<&Active> {
         match &self.position {

@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 use super::Turn;
 use super::child::Start;
 use super::evaluate::Evaluator;
+use super::exit::Broken;
 use super::failure::{Failure, QUERY, Trouble};
-use super::frame::{Active, Child, Frame, Item, Job, MapJob};
+use super::frame::{Active, Child, Frame, Item, Job, Link, MapJob};
 use super::records::details;
 use super::states::{own_failure, unexpected};
 use super::turn::After;
@@ -52,6 +53,7 @@ impl Turn<'_> {
             next: 0,
             results: Vec::new(),
             running: BTreeSet::new(),
+            stopped: BTreeSet::new(),
             finished: 0,
             failed: 0,
             concurrency: concurrency.max(1),
@@ -178,6 +180,7 @@ impl Turn<'_> {
         };
         let start = Start {
             slot: index,
+            attempt: active.retry_count,
             state: map.start,
             input,
             last,
@@ -211,20 +214,22 @@ impl Turn<'_> {
         frame: &mut Frame,
         active: Box<Active>,
         mut job: Box<MapJob>,
-        index: usize,
+        link: Link,
         failure: Failure,
         last: u64,
     ) -> After {
         if job.run.is_some() {
             job.failed += 1;
+            job.stopped.insert(link.child);
             return self.run_child_failed(frame, active, job);
         }
         let state = self.machine.state(active.state);
-        let failed = details(json!({ "name": &*state.name, "index": index }));
+        let failed = details(json!({ "name": &*state.name, "index": link.slot }));
         self.record_after(frame.stream, last, "MapIterationFailed", failed);
         frame.last = last;
-        self.cancel(job.running);
-        self.state_failed(frame, active, failure, true)
+        job.running.insert(link.child);
+        let broken = Broken::Children(Some(Job::Map(job)));
+        self.state_failed(frame, active, failure, broken)
     }
 
     /// An iteration is over, whose last event was `previous`: another can start, or the Map is over,
@@ -243,9 +248,10 @@ impl Turn<'_> {
         if job.next < job.results.len() {
             let started = self.start_iteration(frame, &active, state, map, &mut job, previous);
             if let Err(trouble) = started {
-                self.cancel(job.running);
                 let failure = own_failure(state, &active, trouble);
-                return self.state_failed(frame, active, failure, true);
+                job.next -= 1;
+                let broken = Broken::Children(Some(Job::Map(job)));
+                return self.state_failed(frame, active, failure, broken);
             }
         }
         if job.finished + job.failed < job.results.len() {
@@ -255,6 +261,7 @@ impl Turn<'_> {
         if job.run.is_some() {
             return self.run_done(frame, active, *job);
         }
+        self.cancel(std::mem::take(&mut job.stopped));
         self.record_after(
             frame.stream,
             frame.last,

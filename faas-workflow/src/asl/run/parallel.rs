@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::Turn;
 use super::child::Start;
+use super::exit::Broken;
 use super::failure::Trouble;
 use super::frame::{Active, Frame, Job, ParallelJob};
 use super::records::Details;
@@ -34,6 +35,7 @@ impl Turn<'_> {
         for (slot, branch) in branches.iter().enumerate() {
             let start = Start {
                 slot,
+                attempt: active.retry_count,
                 state: *branch,
                 input: input.clone(),
                 last: frame.last,
@@ -79,7 +81,7 @@ impl Turn<'_> {
             Ok(after) => self.keep(frame, active, after),
             Err(trouble) => {
                 let failure = own_failure(state, &active, trouble);
-                self.state_failed(frame, active, failure, false)
+                self.state_failed(frame, active, failure, Broken::Itself)
             }
         }
     }

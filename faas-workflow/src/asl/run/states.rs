@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::evaluate::Absent;
+use super::exit::Broken;
 use super::failure::{Failure, QUERY, Trouble};
 use super::frame::{Active, Frame, FrameId, Job, Position};
 use super::turn::After;
@@ -26,6 +27,7 @@ impl Turn<'_> {
             Position::In(active) => active,
             Position::Before(index, input) => {
                 let state = machine.state(index);
+                frame.steps += 1;
                 let entered = self.record_entered(frame, state.kind.name(), &state.name, &input);
                 Box::new(Active {
                     state: index,
@@ -34,7 +36,7 @@ impl Turn<'_> {
                     entered_event: entered,
                     retries: vec![0; state.retry.len()],
                     retry_count: 0,
-                    call: None,
+                    call: 0,
                     job: Job::Attempt,
                 })
             }
@@ -45,7 +47,7 @@ impl Turn<'_> {
             Ok(after) => self.keep(frame, active, after),
             Err(trouble) => {
                 let failure = own_failure(state, &active, trouble);
-                self.state_failed(frame, active, failure, false)
+                self.state_failed(frame, active, failure, Broken::Itself)
             }
         }
     }
@@ -55,6 +57,7 @@ impl Turn<'_> {
         match after {
             After::Blocked => frame.position = Position::In(active),
             After::NoItems => return self.nothing_to_do(frame, active),
+            After::Failed(_) => frame.position = Position::In(active),
             _ => {}
         }
         after
@@ -259,7 +262,7 @@ impl Turn<'_> {
             Ok(after) => self.keep(frame, active, after),
             Err(trouble) => {
                 let failure = own_failure(state, &active, trouble);
-                self.state_failed(frame, active, failure, false)
+                self.state_failed(frame, active, failure, Broken::Itself)
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::exit::Broken;
 use super::failure::{Failure, Trouble};
 use super::frame::{Active, Frame, FrameId, Job, Position, TaskJob};
 use super::records::{Details, details, text};
@@ -29,7 +30,7 @@ impl Turn<'_> {
         let number = TaskNumber(self.number());
         let completion = task.resource.completion();
         let token = (completion != Completion::Response)
-            .then(|| TaskToken::new(self.run.execution.id, number, self.random.next()));
+            .then(|| TaskToken::new(self.run.execution.id, number, self.entropy));
         let mut evaluator = self.evaluator(frame, active, &input);
         evaluator.context.token = token.as_ref();
         let credentials = match &task.credentials {
@@ -52,7 +53,7 @@ impl Turn<'_> {
         let namespace = &self.run.execution.workflow.namespace;
         let target = task.resource.target(namespace);
         let mut request = TaskRequest::of(number, &*state.name, target, arguments);
-        request.call = *active.call.get_or_insert(number);
+        request.key = frame.key(active.call);
         request.timeout = timeout.map(seconds);
         request.token = token;
         let id = frame.id;
@@ -221,12 +222,11 @@ impl Turn<'_> {
         let after = match limited {
             Ok((Ok(()), output)) => {
                 self.record_succeeded(&mut frame, resource, &output);
-                active.call = None;
                 match self.exit(&mut frame, &mut active, state, output) {
                     Ok(after) => self.keep(&mut frame, active, after),
                     Err(trouble) => {
                         let failure = own_failure(state, &active, trouble);
-                        self.state_failed(&mut frame, active, failure, false)
+                        self.state_failed(&mut frame, active, failure, Broken::Itself)
                     }
                 }
             }
@@ -237,7 +237,7 @@ impl Turn<'_> {
             Err(error) => {
                 if error.retry == TaskRetry::Program {
                     // It answered; an attempt under the same key might be given that answer again.
-                    active.call = None;
+                    active.call += 1;
                 }
                 let failure = failure_of(error, resource);
                 self.task_failed(&mut frame, active, resource, failure)
@@ -267,7 +267,7 @@ impl Turn<'_> {
         let mut failed = resource.details();
         failed.extend(failure.details());
         self.record(frame, &format!("{}{ending}", resource.prefix()), failed);
-        self.state_failed(frame, active, failure, false)
+        self.state_failed(frame, active, failure, Broken::Itself)
     }
 
     fn clear_task_timers(&mut self, active: &Active) {

@@ -1,25 +1,23 @@
 //! [`Turn`]: one transition of an execution, as a queue of work, so that nothing makes it recurse.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
+use faas_core::policy::SeededRandom;
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use super::context::{Context, TOP};
 use super::evaluate::Evaluator;
-use super::failure::{DATA_LIMIT, Failure, RUNTIME, TIMEOUT, Trouble};
+use super::failure::{DATA_LIMIT, Failure, RUNTIME, Trouble};
 use super::frame::{Active, Frame, FrameId, Job, Position, StreamId};
-use super::records::{Details, details, text};
+use super::records::{details, text};
 use super::{Alarm, Run, Work};
 use crate::asl::model::StateMachine;
 use crate::asl::value::{is_deeper, size};
 use crate::history::HistoryRecord;
-use crate::program::{
-    Command, Data, Ending, EventKind, TaskError, TaskNumber, TaskRequest, TimerNumber,
-};
-use crate::scheduler::Random;
+use crate::program::{Command, Data, EventKind, TaskNumber, TaskRequest, TimerNumber};
 
 /// How many states a turn tries before it lets others go on.
 const SHARE: usize = 512;
@@ -28,7 +26,8 @@ pub(super) struct Turn<'a> {
     pub(super) machine: &'a StateMachine,
     pub(super) run: Run,
     pub(super) at: Timestamp,
-    pub(super) random: Random,
+    pub(super) entropy: u64,
+    pub(super) random: SeededRandom,
     /// Whether a history has become too long.
     pub(super) overflow: bool,
     pub(super) commands: Vec<Command>,
@@ -49,13 +48,24 @@ pub(super) enum After {
     Failed(Failure),
 }
 
+/// What expressions draw from tells nothing of the entropy that secrets are made of.
+fn derived(entropy: u64) -> SeededRandom {
+    let digest = Sha256::digest(entropy.to_be_bytes());
+    let seed = digest
+        .iter()
+        .take(8)
+        .fold(0, |seed, byte| seed << 8 | u64::from(*byte));
+    SeededRandom::new(seed)
+}
+
 impl<'a> Turn<'a> {
     pub(super) fn new(machine: &'a StateMachine, run: Run, at: Timestamp, entropy: u64) -> Self {
         Self {
             machine,
             run,
             at,
-            random: Random::new(entropy),
+            entropy,
+            random: derived(entropy),
             overflow: false,
             commands: Vec::new(),
             records: Vec::new(),
@@ -81,6 +91,8 @@ impl<'a> Turn<'a> {
             id: TOP,
             link: None,
             stream: StreamId(0),
+            place: String::new(),
+            steps: 0,
             // AWS lets the first state follow nothing.
             last: 0,
             variables: BTreeMap::new(),
@@ -94,6 +106,9 @@ impl<'a> Turn<'a> {
 
     pub(super) fn event(&mut self, event: EventKind) {
         if self.run.ended {
+            if event == EventKind::Redriven {
+                self.redrive();
+            }
             return;
         }
         match event {
@@ -104,6 +119,7 @@ impl<'a> Turn<'a> {
             EventKind::TimerFired { timer } => self.timer_fired(timer),
             EventKind::Signalled(_) => {}
             EventKind::CancelRequested { cause, error } => self.abort(cause, error),
+            EventKind::Redriven => {}
             EventKind::Aborted(error) => {
                 let failure = Failure::new(error.kind, error.message);
                 self.fail_execution(failure, 0);
@@ -178,16 +194,18 @@ impl<'a> Turn<'a> {
                     .work
                     .push_back(Work::Succeeded { link, output, last });
             }
-            (After::Failed(failure), Some(link)) => {
-                self.forget_stream(&frame);
-                self.run.work.push_back(Work::Failed {
-                    link,
-                    failure,
-                    last,
-                });
+            (After::Failed(failure), link) => {
+                self.run.frames.insert(id, frame);
+                match link {
+                    None => self.fail_execution(failure, last),
+                    Some(link) => self.run.work.push_back(Work::Failed {
+                        link,
+                        failure,
+                        last,
+                    }),
+                }
             }
             (After::Done(output), None) => self.succeed(&frame, output),
-            (After::Failed(failure), None) => self.fail_execution(failure, last),
         }
     }
 
@@ -278,7 +296,7 @@ impl<'a> Turn<'a> {
         }
     }
 
-    fn cancel_job(&mut self, job: Job, open: &mut Vec<FrameId>) {
+    pub(super) fn cancel_job(&mut self, job: Job, open: &mut Vec<FrameId>) {
         match job {
             Job::Attempt => {}
             Job::Delay { timer, .. } => self.clear_timer(timer),
@@ -292,7 +310,7 @@ impl<'a> Turn<'a> {
             }
             Job::Parallel(parallel) => open.extend(parallel.running),
             Job::Map(map) => {
-                open.extend(map.running);
+                open.extend(map.running.into_iter().chain(map.stopped));
                 if let Some(task) = map.run.and_then(|run| run.task) {
                     self.cancel_task(task);
                 }
@@ -304,49 +322,5 @@ impl<'a> Turn<'a> {
         if self.run.tasks.remove(&task).is_some() {
             self.commands.push(Command::CancelTask(task));
         }
-    }
-
-    fn succeed(&mut self, frame: &Frame, output: Data) {
-        let succeeded = details(json!({ "output": text(&output) }));
-        self.record_after(frame.stream, frame.last, "ExecutionSucceeded", succeeded);
-        self.end(Ending::Succeeded(output));
-    }
-
-    pub(super) fn fail_execution(&mut self, failure: Failure, last: u64) {
-        self.record_after(StreamId(0), last, "ExecutionFailed", failure.details());
-        self.end(Ending::Failed(failure.into_task_error()));
-    }
-
-    fn time_out(&mut self) {
-        self.record_after(StreamId(0), 0, "ExecutionTimedOut", Details::new());
-        let message = "the execution took longer than its definition allows";
-        self.end(Ending::TimedOut(TaskError::new(TIMEOUT, message)));
-    }
-
-    fn abort(&mut self, cause: String, error: Option<String>) {
-        let failure = Failure {
-            error,
-            cause: Some(cause.clone()).filter(|cause| !cause.is_empty()),
-            heartbeat: false,
-        };
-        self.record_after(StreamId(0), 0, "ExecutionAborted", failure.details());
-        self.end(Ending::Cancelled(cause));
-    }
-
-    fn end(&mut self, ending: Ending) {
-        // What this very turn asked for is not asked for after all.
-        let asked = |c: &Command| matches!(c, Command::RunTask(_) | Command::SetTimer(..));
-        self.commands.retain(|command| !asked(command));
-        let tasks = std::mem::take(&mut self.run.tasks);
-        self.commands
-            .extend(tasks.into_keys().map(Command::CancelTask));
-        let timers = std::mem::take(&mut self.run.timers);
-        self.commands
-            .extend(timers.into_keys().map(Command::ClearTimer));
-        self.commands.push(Command::End(ending));
-        self.run.frames.clear();
-        self.run.work.clear();
-        self.run.input = Arc::new(Value::Null);
-        self.run.ended = true;
     }
 }

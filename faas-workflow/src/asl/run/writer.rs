@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::Turn;
+use super::exit::Broken;
 use super::failure::{Failure, RESULT_WRITER};
 use super::frame::{Active, Frame, Job, MapJob};
 use super::states::own_failure;
@@ -24,6 +25,7 @@ impl Turn<'_> {
         mut job: MapJob,
     ) -> After {
         let state = self.machine.state(active.state);
+        self.cancel(std::mem::take(&mut job.stopped));
         let Some(writer) = &map.writer else {
             return After::Blocked;
         };
@@ -36,7 +38,7 @@ impl Turn<'_> {
             Ok(arguments) => arguments,
             Err(trouble) => {
                 let failure = own_failure(state, &active, trouble);
-                return self.state_failed(frame, active, failure, true);
+                return self.state_failed(frame, active, failure, Broken::Children(None));
             }
         };
         let results = std::mem::take(&mut job.results);
@@ -103,8 +105,8 @@ impl Turn<'_> {
         let output = run.output.clone().unwrap_or_default();
         if let Some((key, body)) = run.unwritten.pop() {
             let bucket = output["ResultWriterDetails"]["Bucket"].clone();
-            let arguments = json!({ "Bucket": bucket, "Key": key, "Body": body });
-            run.task = Some(self.ask(frame, &active, resource, Arc::new(arguments)));
+            let arguments = json!({ "Bucket": bucket, "Key": &key, "Body": body });
+            run.task = Some(self.ask(frame, &active, resource, &key, Arc::new(arguments)));
             active.job = Job::Map(Box::new(job));
             return self.keep(frame, active, After::Blocked);
         }
@@ -114,7 +116,7 @@ impl Turn<'_> {
             Ok(after) => self.keep(frame, active, after),
             Err(trouble) => {
                 let failure = own_failure(state, &active, trouble);
-                self.state_failed(frame, active, failure, false)
+                self.state_failed(frame, active, failure, Broken::Itself)
             }
         }
     }
@@ -136,7 +138,12 @@ impl Turn<'_> {
             (Err(error), Some(resource)) => {
                 let failure = failure_of(error, resource);
                 let cause = failure.cause.unwrap_or_default();
-                self.run_failed(frame, active, &job, Failure::new(RESULT_WRITER, cause))
+                self.run_failed(
+                    frame,
+                    active,
+                    Box::new(job),
+                    Failure::new(RESULT_WRITER, cause),
+                )
             }
             _ => self.write_next(frame, active, map, job),
         }
