@@ -35,6 +35,7 @@ impl Budget {
 
     /// Spends steps: one for each part of an expression that is evaluated, and for each part of a
     /// value that is looked at or made.
+    #[inline]
     pub(crate) fn charge(&mut self, steps: usize) -> Result<()> {
         self.used = self.used.saturating_add(steps as u64);
         if self.used > self.limits.steps {

@@ -38,6 +38,10 @@ pub(crate) use run::evaluate;
 use call::TailCall;
 use frame::Frame;
 
+/// Every so many nested steps it is looked whether the native stack suffices: what is left to it
+/// then is enough for more.
+const CHECKED: usize = 4;
+
 /// One evaluation.
 pub(crate) struct Evaluator<'a> {
     pub(crate) budget: Budget,
@@ -79,6 +83,11 @@ impl<'a> Evaluator<'a> {
                 Kind::Bool(value) => return Ok(Value::Bool(*value)),
                 Kind::Number(number) => return Ok(Value::Number(*number)),
                 Kind::Text(text) => return Ok(Value::Text(text)),
+                Kind::Path(path) if path.plain && self.trace.is_none() => {
+                    if let Some(value) = self.plain_path(node, path, input, env)? {
+                        return Ok(value);
+                    }
+                }
                 Kind::Variable(variable) if !node.keep_array && self.trace.is_none() => {
                     let value = self.variable(variable, env);
                     if !value.is_sequence() {
@@ -95,7 +104,11 @@ impl<'a> Evaluator<'a> {
                 .with("value", self.budget.limits().depth));
         }
         let entered = self.trace.as_mut().map(|trace| trace.enter(node));
-        let value = with_stack(|| self.whole(node, input, env));
+        let value = if self.depth.is_multiple_of(CHECKED) {
+            with_stack(|| self.whole(node, input, env))
+        } else {
+            self.whole(node, input, env)
+        };
         if let Some(trace) = &mut self.trace {
             trace.leave(node, entered.flatten(), input, &value);
         }

@@ -70,7 +70,17 @@ fn is_space(c: char) -> bool {
 }
 
 fn ends_name(c: char) -> bool {
-    is_space(c) || OPERATORS.contains(c)
+    is_space(c) || operator_at(c).is_some()
+}
+
+/// Where a character is among the operators.
+fn operator_at(c: char) -> Option<usize> {
+    // Letters and digits, which most characters are, are none.
+    if c.is_ascii_punctuation() {
+        OPERATORS.bytes().position(|o| char::from(o) == c)
+    } else {
+        None
+    }
 }
 
 pub(crate) struct Lexer<'s> {
@@ -133,13 +143,11 @@ impl<'s> Lexer<'s> {
     }
 
     fn operator(&mut self, first: char) -> Option<&'static str> {
+        let at = operator_at(first)?;
         let rest = self.rest();
         let found = match DOUBLE.iter().find(|double| rest.starts_with(**double)) {
             Some(double) => *double,
-            None => {
-                let at = OPERATORS.find(first)?;
-                &OPERATORS[at..=at]
-            }
+            None => &OPERATORS[at..=at],
         };
         self.position += found.len();
         Some(found)

@@ -151,6 +151,8 @@ pub(crate) enum Kind {
 pub(crate) struct Path {
     pub(crate) steps: Vec<Node>,
     pub(crate) keep_singleton: bool,
+    /// Nothing but names, after a variable perhaps.
+    pub(crate) plain: bool,
     /// Its bindings are wanted by the path around it.
     pub(crate) tuple: bool,
     /// The names its steps bind, and where they are while a step is evaluated.
@@ -257,6 +259,33 @@ pub(crate) enum Slot {
     Stack(usize),
     /// In the frame that is so many frames outwards.
     Frame { hops: usize, slot: usize },
+}
+
+impl Path {
+    fn new(steps: Vec<Node>, keep_singleton: bool) -> Self {
+        Self {
+            steps,
+            keep_singleton,
+            plain: false,
+            tuple: false,
+            bindings: None,
+        }
+    }
+
+    /// Notes whether the path is plain, now that its steps are known.
+    fn note_plain(&mut self) {
+        let bare = |step: &Node| step.extras.is_none() && !step.keep_array;
+        let first = matches!(
+            self.steps.first().map(|step| &step.kind),
+            Some(Kind::Name(_) | Kind::Variable(_) | Kind::Context)
+        );
+        let names = self
+            .steps
+            .iter()
+            .skip(1)
+            .all(|step| matches!(step.kind, Kind::Name(_)));
+        self.plain = !self.keep_singleton && first && names && self.steps.iter().all(bare);
+    }
 }
 
 impl Variable {

@@ -98,6 +98,7 @@ impl<'a> Evaluator<'a> {
     }
 
     /// The value of a variable; undefined where it is not bound.
+    #[inline]
     pub(super) fn variable(&self, variable: &Variable, env: Env) -> Value<'a> {
         for &slot in &variable.places {
             let value = match slot {

@@ -1,8 +1,8 @@
 //! Objects from pairs of key and value: one for the whole input, with what has the same key put
 //! together.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use smallvec::SmallVec;
@@ -108,13 +108,8 @@ impl<'a> Evaluator<'a> {
             keys.push(key_of(&key, group)?);
         }
         self.budget.charge(keys.len())?;
-        // A few keys are compared with each other; of many, the object itself tells.
-        let mut seen = Object::with_capacity(keys.len());
-        for key in keys.iter().flatten() {
-            if seen.get(key).is_some() {
-                return Err(twice(key, group));
-            }
-            seen.insert(key.clone(), Value::Undefined)?;
+        if let Some(key) = first_repeated(&keys) {
+            return Err(twice(key, group));
         }
         let mut object = Object::with_capacity(keys.len());
         for (key, (_, value)) in keys.into_iter().zip(&group.pairs) {
@@ -198,6 +193,19 @@ impl<'a> Evaluator<'a> {
         }
         Value::array(all)
     }
+}
+
+/// A key that is there before. A few keys are compared with each other, many by their hashes.
+fn first_repeated<'k>(keys: &'k [Option<Str<'_>>]) -> Option<&'k str> {
+    let given = || keys.iter().flatten().map(|key| &**key);
+    if keys.len() <= 16 {
+        return given()
+            .enumerate()
+            .find(|(at, key)| given().take(*at).any(|k| k == *key))
+            .map(|(_, key)| key);
+    }
+    let mut seen = HashSet::with_capacity(keys.len());
+    given().find(|key| !seen.insert(*key))
 }
 
 fn twice(key: &str, group: &Group) -> Error {

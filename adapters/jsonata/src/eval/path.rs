@@ -1,9 +1,11 @@
 //! Paths: each step is evaluated for each value of the step before.
 
+use serde_json::Value as Json;
+
 use crate::error::Result;
 use crate::plan::{Kind, Node, Path, Stage};
 use crate::stack::with_stack;
-use crate::value::{ArrayRef, Flags, Value};
+use crate::value::{ArrayRef, Flags, ObjectRef, Value};
 
 use super::sequence::{Flattener, Sequence};
 use super::{Env, Evaluator};
@@ -16,11 +18,6 @@ impl<'a> Evaluator<'a> {
         input: &Value<'a>,
         env: Env,
     ) -> Result<Value<'a>> {
-        if self.trace.is_none()
-            && let Some(value) = self.plain_path(node, path, input)?
-        {
-            return Ok(value);
-        }
         if let Some(bindings) = &path.bindings {
             return self.binding_path(node, path, bindings, input, env);
         }
@@ -108,17 +105,17 @@ impl<'a> Evaluator<'a> {
             }
             return Ok(Sequence::Array(value));
         }
+        if let Kind::Name(name) = &step.kind
+            && step.extras.is_none()
+            && !step.keep_array
+            && self.trace.is_none()
+        {
+            return self.name_step(name, source, last);
+        }
         let mut results = Flattener::default();
-        let plain = step.extras.is_none() && !step.keep_array && self.trace.is_none();
         for index in 0..source.len() {
             let item = source.get(index);
-            let mut value = match &step.kind {
-                Kind::Name(name) if plain => {
-                    self.budget.charge(1)?;
-                    self.lookup_one(&item, name)?
-                }
-                _ => self.eval(step, &item, env)?,
-            };
+            let mut value = self.eval(step, &item, env)?;
             for stage in step.stages() {
                 if let Stage::Filter(filter) = stage {
                     value = self.filter(filter, value, env)?;
@@ -139,38 +136,80 @@ impl<'a> Evaluator<'a> {
         Ok(results.finish(last))
     }
 
-    /// A path of names alone through objects alone: no sequence is needed. `None` where it comes
-    /// across an array.
-    fn plain_path(
+    /// What stands under a name for each value.
+    fn name_step(&mut self, name: &str, source: &Sequence<'a>, last: bool) -> Result<Sequence<'a>> {
+        self.budget.charge(source.len())?;
+        let mut results = Flattener::default();
+        match source.items() {
+            ArrayRef::Json(items) => {
+                for item in items {
+                    let value = match item {
+                        Json::Object(entries) => ObjectRef::Json(entries).get(name),
+                        Json::Array(_) => Some(self.lookup_one(&Value::from(item), name)?),
+                        _ => None,
+                    };
+                    if let Some(value) = value {
+                        results.push(value, &mut self.budget)?;
+                    }
+                }
+            }
+            ArrayRef::Owned(items) => {
+                for item in items {
+                    let value = match item.as_object() {
+                        Some(object) => object.get(name).unwrap_or(Value::Undefined),
+                        None => Value::Undefined,
+                    };
+                    let value = match item.as_array() {
+                        Some(_) => self.lookup_one(item, name)?,
+                        None => value,
+                    };
+                    results.push(value, &mut self.budget)?;
+                }
+            }
+        }
+        Ok(results.finish(last))
+    }
+
+    /// A path of names alone, after a variable perhaps, through objects alone: no sequence is
+    /// needed. `None` where it comes across an array, or anything else.
+    pub(super) fn plain_path(
         &mut self,
         node: &'a Node,
         path: &'a Path,
         input: &Value<'a>,
+        env: Env,
     ) -> Result<Option<Value<'a>>> {
-        if path.keep_singleton || node.keep_array || node.extras.is_some() {
+        if node.keep_array {
             return Ok(None);
         }
-        let mut current = None;
-        for step in &path.steps {
+        if let [step] = path.steps.as_slice()
+            && let (Kind::Name(name), Some(object)) = (&step.kind, input.as_object())
+        {
+            return Ok(
+                Some(object.get(name).unwrap_or(Value::Undefined)).filter(|v| !v.is_sequence())
+            );
+        }
+        let (mut current, names) = match &path.steps[0].kind {
+            Kind::Variable(variable) => (self.variable(variable, env), &path.steps[1..]),
+            Kind::Context => (input.unwrapped(), &path.steps[1..]),
+            _ => (input.clone(), &path.steps[..]),
+        };
+        for step in names {
             let Kind::Name(name) = &step.kind else {
                 return Ok(None);
             };
-            if step.extras.is_some() {
-                return Ok(None);
-            }
-            let Some(object) = current.as_ref().unwrap_or(input).as_object() else {
-                let value = current.as_ref().unwrap_or(input);
-                let array = value.as_array().is_some();
+            let Some(object) = current.as_object() else {
+                let array = current.as_array().is_some();
                 return Ok(if array { None } else { Some(Value::Undefined) });
             };
             match object.get(name) {
-                Some(value) => current = Some(value),
+                Some(value) => current = value,
                 None => return Ok(Some(Value::Undefined)),
             }
         }
-        self.budget.charge(path.steps.len())?;
+        self.budget.charge(names.len())?;
         // A single value: a sequence that it holds is one no more.
-        Ok(current.filter(|value| !value.is_sequence()))
+        Ok(Some(current).filter(|value| !value.is_sequence()))
     }
 
     /// What stands under a name: in an object, or in each object of an array.

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::budget::Budget;
 use crate::error::Result;
-use crate::value::{Array, Flags, Value};
+use crate::value::{Array, ArrayRef, Flags, Value};
 
 /// The values that a step gives to the next.
 #[derive(Debug)]
@@ -40,6 +40,15 @@ impl<'a> Sequence<'a> {
             Self::Array(array) => array.as_array().and_then(|items| items.get(index)),
         };
         item.unwrap_or(Value::Undefined)
+    }
+
+    /// The values, to be looked at.
+    pub(super) fn items(&self) -> ArrayRef<'_, 'a> {
+        match self {
+            Self::One(item) => ArrayRef::Owned(std::slice::from_ref(item)),
+            Self::Many(items) => ArrayRef::Owned(items),
+            Self::Array(array) => array.as_array().unwrap_or(ArrayRef::Owned(&[])),
+        }
     }
 
     /// As a value that is a sequence, also with one element.
@@ -89,6 +98,7 @@ pub(super) struct Flattener<'a> {
 }
 
 impl<'a> Flattener<'a> {
+    #[inline]
     pub(super) fn push(&mut self, value: Value<'a>, budget: &mut Budget) -> Result<()> {
         if value.is_undefined() {
             return Ok(());
@@ -104,6 +114,7 @@ impl<'a> Flattener<'a> {
         self.add(value, budget)
     }
 
+    #[inline]
     fn add(&mut self, value: Value<'a>, budget: &mut Budget) -> Result<()> {
         if value.is_constructed() {
             self.items.push(value);

@@ -276,12 +276,7 @@ impl Normalizer {
 fn name_path(expr: &Expr, name: &str, keep: bool) -> Node {
     let mut step = Node::new(Kind::Name(name.into()), expr.place);
     step.keep_array = keep;
-    let path = Path {
-        steps: vec![step],
-        keep_singleton: keep,
-        tuple: false,
-        bindings: None,
-    };
+    let path = Path::new(vec![step], keep);
     Node::new(Kind::Path(Box::new(path)), expr.place)
 }
 

@@ -227,7 +227,9 @@ impl Resolver {
                 return;
             }
             kind => {
-                if let Kind::Call(call) = kind {
+                if let Kind::Path(path) = kind {
+                    path.note_plain();
+                } else if let Kind::Call(call) = kind {
                     call.meant
                         .iter_mut()
                         .for_each(|variable| self.variable(variable));

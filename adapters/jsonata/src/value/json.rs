@@ -28,7 +28,8 @@ impl<'a> Value<'a> {
                 Json::from(text)
             }
             Self::JsonArray(_) | Self::Array(..) => {
-                let mut items = Vec::new();
+                let count = self.as_array().map_or(0, |items| items.len());
+                let mut items = Vec::with_capacity(count);
                 for item in self.as_array().iter().flat_map(|items| items.iter()) {
                     // A group that took no part in a match has a place, but no value.
                     items.push(with_stack(|| item.to_json(budget))?.unwrap_or(Json::Null));
@@ -37,7 +38,8 @@ impl<'a> Value<'a> {
                 Json::Array(items)
             }
             Self::JsonObject(_) | Self::Object(_) => {
-                let mut entries = JsonObject::new();
+                let count = self.as_object().map_or(0, |object| object.len());
+                let mut entries = JsonObject::with_capacity(count);
                 for (key, value) in self.as_object().iter().flat_map(|object| object.iter()) {
                     if let Some(value) = with_stack(|| value.to_json(budget))? {
                         budget.grow(key.len() + 8)?;

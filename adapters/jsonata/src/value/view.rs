@@ -14,6 +14,7 @@ pub(crate) enum ArrayRef<'v, 'a> {
 }
 
 impl<'v, 'a> ArrayRef<'v, 'a> {
+    #[inline]
     pub(crate) fn len(self) -> usize {
         match self {
             Self::Json(items) => items.len(),
@@ -21,6 +22,7 @@ impl<'v, 'a> ArrayRef<'v, 'a> {
         }
     }
 
+    #[inline]
     pub(crate) fn get(self, index: usize) -> Option<Value<'a>> {
         match self {
             Self::Json(items) => items.get(index).map(Value::from),
@@ -43,6 +45,7 @@ pub(crate) enum ObjectRef<'v, 'a> {
 }
 
 impl<'v, 'a> ObjectRef<'v, 'a> {
+    #[inline]
     pub(crate) fn len(self) -> usize {
         match self {
             Self::Json(entries) => entries.len(),
@@ -50,6 +53,7 @@ impl<'v, 'a> ObjectRef<'v, 'a> {
         }
     }
 
+    #[inline]
     pub(crate) fn get(self, key: &str) -> Option<Value<'a>> {
         match self {
             Self::Json(entries) if entries.len() <= SCANNED => entries

@@ -1,6 +1,6 @@
 //! Paths, and what may follow a step.
 
-use crate::ast::{self, Expr, Pairs};
+use crate::ast::{self, Expr, ExprKind, Pairs};
 use crate::error::{Error, Result};
 
 use super::super::{Binding, Group, Kind, Node, Path, Stage, Term};
@@ -18,13 +18,19 @@ impl Normalizer {
             node.extras_mut().seeking = vec![id];
         }
         node.place.end = expr.place.end;
-        let right = self.node(right, false)?;
         let Kind::Path(path) = &mut node.kind else {
             return Ok(node);
         };
-        match right.kind {
-            Kind::Path(rest) => path.steps.extend(rest.steps),
-            _ => path.steps.push(right.with_stages()),
+        if let ExprKind::Name(name) = &right.kind {
+            // Most steps are names: no path is made only to be taken apart.
+            path.steps
+                .push(Node::new(Kind::Name(name.as_str().into()), right.place));
+        } else {
+            let right = self.node(right, false)?;
+            match right.kind {
+                Kind::Path(rest) => path.steps.extend(rest.steps),
+                _ => path.steps.push(right.with_stages()),
+            }
         }
         for step in &mut path.steps {
             match &mut step.kind {
@@ -174,12 +180,7 @@ impl Node {
             return self;
         }
         let place = self.place;
-        let path = Path {
-            steps: vec![self],
-            keep_singleton: false,
-            tuple: false,
-            bindings: None,
-        };
+        let path = Path::new(vec![self], false);
         Self::new(Kind::Path(Box::new(path)), place)
     }
 
