@@ -29,13 +29,18 @@ use faas_resource::spec::ExecutableKind;
 
 use gate::Listener;
 
-use crate::sandbox_end::SandboxEnd;
+use crate::sandbox_end::{SandboxEnd, ready_in_time};
 
 /// The variable that tells a guest where to connect to.
 pub const SOCKET: &str = "FAAS_SOCKET";
 /// The variable that tells a guest which function it is: `namespace/name@revision`.
 pub const FUNCTION: &str = "FAAS_FUNCTION";
+/// The variable that tells a guest how many invocations it gets at once.
+pub const CONCURRENCY: &str = "FAAS_CONCURRENCY";
 const FILE: &str = "faas.sock";
+
+/// How long a sandbox may take to get ready, unless it is told otherwise.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The contract with guests that speak [frames](codec).
 #[derive(Clone)]
@@ -43,6 +48,7 @@ pub struct FramedSocket {
     name: HookName,
     clock: Arc<dyn Clock>,
     grace: Duration,
+    start_timeout: Duration,
     listeners: Arc<Mutex<HashMap<SandboxId, Listener>>>,
 }
 
@@ -59,6 +65,7 @@ impl FramedSocket {
             name,
             clock,
             grace: Duration::from_secs(1),
+            start_timeout: START_TIMEOUT,
             listeners: Arc::default(),
         }
     }
@@ -68,6 +75,14 @@ impl FramedSocket {
     #[must_use]
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
+        self
+    }
+
+    /// How long after its start a sandbox may take to get ready before it is given up; 60 s unless
+    /// told otherwise.
+    #[must_use]
+    pub fn start_timeout(mut self, timeout: Duration) -> Self {
+        self.start_timeout = timeout;
         self
     }
 
@@ -107,7 +122,14 @@ impl Contract for FramedSocket {
     fn environment(&self, revision: &FunctionRevision) -> SandboxEnvironment {
         let mut environment = SandboxEnvironment::default();
         let function = format!("{}@{}", revision.function, revision.number);
-        environment.fixed = [(FUNCTION.to_owned(), function)].into();
+        environment.fixed = [
+            (FUNCTION.to_owned(), function),
+            (
+                CONCURRENCY.to_owned(),
+                revision.config.concurrency.to_string(),
+            ),
+        ]
+        .into();
         environment.reserved = [SOCKET.to_owned()].into();
         environment
     }
@@ -122,9 +144,8 @@ impl Contract for FramedSocket {
         let gate = gate.ok_or_else(|| {
             Error::unavailable("connect", format!("sandbox {sandbox} was not prepared"))
         })?;
-        gate.ready()
-            .await
-            .map_err(|ended| ended.undelivered(connect.instance))?;
+        let ready = gate.ready();
+        ready_in_time(&*self.clock, self.start_timeout, connect.instance, ready).await?;
         let clock = self.clock.clone();
         Ok(Arc::new(instance::Instance::new(
             gate, connect, clock, self.grace,

@@ -32,7 +32,10 @@ use faas_resource::spec::ExecutableKind;
 use api::Api;
 use server::Server;
 
-use crate::sandbox_end::SandboxEnd;
+use crate::sandbox_end::{SandboxEnd, ready_in_time};
+
+/// How long a sandbox may take to get ready, unless it is told otherwise.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The contract with runtimes and custom runtimes of AWS Lambda.
 ///
@@ -44,6 +47,7 @@ pub struct LambdaRuntime {
     name: HookName,
     clock: Arc<dyn Clock>,
     grace: Duration,
+    start_timeout: Duration,
     servers: Arc<Mutex<HashMap<SandboxId, Server>>>,
 }
 
@@ -60,6 +64,7 @@ impl LambdaRuntime {
             name,
             clock,
             grace: Duration::from_secs(1),
+            start_timeout: START_TIMEOUT,
             servers: Arc::default(),
         }
     }
@@ -69,6 +74,14 @@ impl LambdaRuntime {
     #[must_use]
     pub fn grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
+        self
+    }
+
+    /// How long after its start a sandbox may take to get ready before it is given up; 60 s unless
+    /// told otherwise.
+    #[must_use]
+    pub fn start_timeout(mut self, timeout: Duration) -> Self {
+        self.start_timeout = timeout;
         self
     }
 
@@ -83,7 +96,7 @@ impl LambdaRuntime {
         self.with_servers(|servers| match servers.get(&sandbox) {
             Some(server) => Ok(server.address),
             None => {
-                let server = Server::start(sandbox, at)?;
+                let server = Server::start(sandbox, at, self.clock.clone())?;
                 let address = server.address;
                 servers.insert(sandbox, server);
                 Ok(address)
@@ -119,9 +132,8 @@ impl Contract for LambdaRuntime {
             return Err(Error::unsupported("connect", message));
         };
         let api = self.api(connect.sandbox)?;
-        api.ready()
-            .await
-            .map_err(|end| end.undelivered(connect.instance))?;
+        let ready = api.ready();
+        ready_in_time(&*self.clock, self.start_timeout, connect.instance, ready).await?;
         let instance = instance::Instance::new(api, &connect, self.clock.clone(), self.grace);
         Ok(Arc::new(instance))
     }

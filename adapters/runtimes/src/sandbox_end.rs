@@ -1,6 +1,8 @@
 //! [`SandboxEnd`]: how a sandbox came to its end, and what that means for what ran in it.
 
-use faas_core::{Error, FunctionError, InstanceId, Retry};
+use std::time::Duration;
+
+use faas_core::{Clock, Error, FunctionError, InstanceId, Retry};
 use faas_resource::agent::ExitCause;
 
 use crate::lifecycle::unavailable;
@@ -47,6 +49,23 @@ impl SandboxEnd {
             false => Err(unavailable(instance, &self.why, Retry::Ambiguous)),
         }
     }
+}
+
+/// Waits until a sandbox is ready, has ended, or took longer than `timeout`.
+pub(crate) async fn ready_in_time(
+    clock: &dyn Clock,
+    timeout: Duration,
+    instance: InstanceId,
+    ready: impl Future<Output = Result<(), SandboxEnd>>,
+) -> Result<(), Error> {
+    let late = clock.sleep_until(clock.now() + timeout);
+    let ready = tokio::select! {
+        biased;
+        ready = ready => ready,
+        () = late => Err(SandboxEnd::unreachable(format!("it was not ready within {timeout:?}"))),
+    };
+    ready
+        .map_err(|end| Error::unavailable("connect", format!("instance {instance}: {}", end.why())))
 }
 
 #[cfg(test)]

@@ -4,12 +4,16 @@
 //! payload. A guest begins a connection with `Hello` and its version; then, in turns, request and
 //! response: `Head` (JSON), any number of `Data`, `End` (JSON).
 
+use std::sync::Arc;
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use faas_core::{Attributes, FunctionError, Payload};
+use faas_core::{Attributes, Caller, FunctionError, Payload};
 use serde::{Deserialize, Serialize};
 
 /// The version that this crate speaks.
 pub const VERSION: u8 = 1;
+/// What a guest of that version begins a connection with, as bytes: `Hello`.
+pub const GREETING: [u8; 6] = [2, 0, 0, 0, 0, VERSION];
 /// Bytes of a frame at most, its length excluded.
 pub const FRAME_LIMIT: usize = 1 << 20;
 
@@ -52,6 +56,14 @@ impl Decoder {
     /// Where to read more bytes into.
     pub fn buffer(&mut self) -> &mut BytesMut {
         &mut self.0
+    }
+
+    /// How many bytes are missing to the end of the frame that has begun, as far as it is known.
+    pub fn missing(&self) -> usize {
+        let announced = self.0.first_chunk::<4>();
+        let announced = announced.map_or(0, |head| u32::from_le_bytes(*head));
+        let length = usize::try_from(announced).unwrap_or(usize::MAX);
+        (4 + length.min(FRAME_LIMIT)).saturating_sub(self.0.len())
     }
 
     /// The next frame, if all of it is here.
@@ -113,7 +125,7 @@ fn put(kind: u8, payload: &[u8], to: &mut BytesMut) -> bool {
 }
 
 /// The head of a request or response.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct Head {
     /// The invocation, in hexadecimal digits.
     #[serde(default)]
@@ -126,6 +138,12 @@ pub(super) struct Head {
     /// Milliseconds that the guest has.
     #[serde(default)]
     pub(super) time_left: u64,
+    /// The same for every attempt of one logical request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) idempotency_key: Option<Arc<str>>,
+    /// Who asks.
+    #[serde(default)]
+    pub(super) caller: Caller,
     /// Whether the data comes over time.
     #[serde(default)]
     pub(super) stream: bool,
@@ -183,6 +201,24 @@ mod tests {
             }
             prop_assert_eq!(got, sent);
         }
+    }
+
+    #[test]
+    fn the_greeting_is_a_hello() {
+        let mut wire = BytesMut::new();
+        encode(&Frame::Hello(VERSION), &mut wire);
+        assert_eq!(&wire[..], GREETING);
+    }
+
+    #[test]
+    fn what_is_missing_is_known_and_bounded() {
+        let mut decoder = Decoder::default();
+        assert_eq!(decoder.missing(), 4);
+        decoder.buffer().extend_from_slice(&[9, 0, 0, 0, 2, 7]);
+        assert_eq!(decoder.missing(), 7);
+        let mut decoder = Decoder::default();
+        decoder.buffer().extend_from_slice(&[0xff; 4]);
+        assert_eq!(decoder.missing(), FRAME_LIMIT);
     }
 
     #[test]

@@ -6,19 +6,22 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use faas_core::{Clock, Error, Result, SandboxId};
+use tokio::io::AsyncReadExt;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::codec::{Frame, VERSION};
-use super::wire::Wire;
+use super::codec::GREETING;
+use super::wire::{Peek, Wire};
 use crate::lifecycle::{Busy, Lifecycle};
 use crate::sandbox_end::SandboxEnd;
 
 /// Connections of one sandbox that are idle or greet us, at most; more are closed.
 const CONNECTIONS: usize = 256;
+/// How long to wait when no connection can be accepted.
+const PAUSE: Duration = Duration::from_millis(20);
 /// How long a guest may take to greet us.
-const GREETING: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A slot whose guest has to connect again; the other end of `watched` learns when it has.
 #[derive(Debug)]
@@ -40,6 +43,8 @@ struct State {
 pub(super) struct Gate {
     state: Mutex<State>,
     change: Notify,
+    /// Shared by the connections that are open.
+    open: Arc<()>,
 }
 
 impl Gate {
@@ -75,10 +80,26 @@ impl Gate {
 
     /// A connection that is idle, as far as we have heard.
     pub(super) async fn take(&self) -> Result<Wire, SandboxEnd> {
-        let open = |idle: &mut VecDeque<Wire>| {
-            std::iter::from_fn(|| idle.pop_front()).find_map(Wire::if_idle)
-        };
-        self.wait(open).await
+        let mut spoke = false;
+        let idle = self.wait(|idle| {
+            while let Some(mut wire) = idle.pop_front() {
+                match wire.peek() {
+                    Peek::Idle => return Some(Some(wire)),
+                    Peek::Closed => {}
+                    Peek::Spoke => spoke = true,
+                }
+            }
+            spoke.then_some(None)
+        });
+        match idle.await? {
+            Some(wire) => Ok(wire),
+            None => Err(SandboxEnd::unreachable("its guest spoke out of turn")),
+        }
+    }
+
+    /// Whether no guest is connected.
+    pub(super) fn is_deserted(&self) -> bool {
+        Arc::strong_count(&self.open) == 1
     }
 
     /// Ends with the sandbox.
@@ -195,20 +216,25 @@ async fn accept(listener: UnixListener, gate: Arc<Gate>, clock: Arc<dyn Clock>) 
                 Ok((stream, _)) => drop(greetings.spawn(greet(stream, gate.clone(), clock.clone()))),
                 Err(error) => {
                     tracing::debug!(%error, "a connection of a sandbox was lost before it began");
-                    tokio::task::yield_now().await;
+                    // It may be for want of descriptors: others must close some first.
+                    clock.sleep_until(clock.now() + PAUSE).await;
                 }
             },
         }
     }
 }
 
-async fn greet(stream: UnixStream, gate: Arc<Gate>, clock: Arc<dyn Clock>) {
-    let mut wire = Wire::new(stream);
-    let late = clock.sleep_until(clock.now() + GREETING);
+async fn greet(mut stream: UnixStream, gate: Arc<Gate>, clock: Arc<dyn Clock>) {
+    // No frame is waited for, however long it says that it is: there is one greeting.
+    let mut greeting = [0; GREETING.len()];
+    let late = clock.sleep_until(clock.now() + PATIENCE);
     tokio::select! {
-        greeting = wire.read() => match greeting {
-            Ok(Frame::Hello(VERSION)) => gate.admit(wire),
-            other => tracing::debug!(?other, "a guest does not speak version {VERSION}"),
+        read = stream.read_exact(&mut greeting) => match read {
+            Ok(_) if greeting == GREETING => {
+                let open = Some(gate.open.clone());
+                gate.admit(Wire::new(stream, open));
+            }
+            other => tracing::debug!(?other, ?greeting, "not the greeting of a guest"),
         },
         () = late => tracing::debug!("a guest did not greet"),
     }

@@ -8,14 +8,16 @@ use faas_core::{Clock, ContentType, InstanceId, Invocation, Monotonic, Response,
 use faas_function::contract::Connect;
 use faas_function::instance::{FunctionInstance, Health, Permit};
 use faas_function::registry::FunctionRevision;
+use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::codec::{End, Head};
 use super::gate::Gate;
 use super::session::{Session, Stop};
-use super::wire::message;
-use crate::lifecycle::{Busy, Lifecycle, unavailable};
+use super::wire::{Wire, message};
+use crate::lifecycle::{Busy, Lifecycle};
 use crate::limit::Limit;
+use crate::sandbox_end::SandboxEnd;
 
 pub(super) struct Instance {
     gate: Arc<Gate>,
@@ -45,13 +47,7 @@ impl Instance {
     }
 
     async fn start(&self, limit: &Limit, busy: Busy) -> Result<Session> {
-        let wire = tokio::select! {
-            biased;
-            wire = self.gate.take() => wire.map_err(|ended| ended.undelivered(self.id()))?,
-            () = limit.sleep() => {
-                return Err(unavailable(self.id(), "no guest connected in time", Retry::Safe));
-            }
-        };
+        let wire = self.connection(limit).await?;
         Ok(Session::new(
             &self.gate,
             &self.lifecycle,
@@ -59,6 +55,36 @@ impl Instance {
             self.grace,
             (wire, busy),
         ))
+    }
+
+    async fn connection(&self, limit: &Limit) -> Result<Wire> {
+        // No timer is made where a connection is idle.
+        let taken = match self.gate.take().now_or_never() {
+            Some(taken) => taken,
+            None => tokio::select! {
+                biased;
+                taken = self.gate.take() => taken,
+                () = limit.sleep() => match limit.expired() {
+                    Ok(_) => Err(SandboxEnd::unreachable("no guest is connected")),
+                    Err(late) => return Err(late.with_retry(Retry::Safe)),
+                },
+                () = self.deserted(limit) => Err(SandboxEnd::unreachable("its guest has left")),
+            },
+        };
+        taken.map_err(|ended| {
+            self.lifecycle.fail(ended.why());
+            ended.undelivered(self.id())
+        })
+    }
+
+    /// Ends when no guest is connected, nor was one in the time that it takes to connect again.
+    async fn deserted(&self, limit: &Limit) {
+        loop {
+            limit.pause(self.grace).await;
+            if self.gate.is_deserted() {
+                return;
+            }
+        }
     }
 
     fn head(&self, invocation: &Invocation, limit: &Limit) -> Head {
@@ -74,6 +100,8 @@ impl Instance {
                 String::new()
             },
             time_left: u64::try_from(left).unwrap_or(u64::MAX),
+            idempotency_key: invocation.idempotency_key.clone(),
+            caller: invocation.caller.clone(),
             stream: false,
         }
     }

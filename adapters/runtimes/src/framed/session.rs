@@ -16,6 +16,9 @@ use crate::lifecycle::{Busy, Lifecycle, unavailable};
 use crate::limit::Limit;
 use crate::sandbox_end::SandboxEnd;
 
+/// How many parts of an answer are taken between two looks at the time.
+const LOOK: u32 = 16;
+
 /// Why a call ended before its end.
 pub(super) enum Stop {
     Failed(FunctionError),
@@ -33,6 +36,7 @@ pub(super) struct Session {
     held: Option<(Wire, Busy)>,
     /// Whether the guest may have all of the request.
     delivered: bool,
+    parts: u32,
     total: u64,
 }
 
@@ -83,6 +87,7 @@ impl Session {
             grace,
             held: Some(held),
             delivered: false,
+            parts: 0,
             total: 0,
         }
     }
@@ -152,6 +157,12 @@ impl Session {
     }
 
     async fn part(&mut self) -> Result<Result<Bytes, End>, Stop> {
+        // Parts may come for ever, and each before anybody looks at the time.
+        self.parts = self.parts.wrapping_add(1);
+        if self.parts.is_multiple_of(LOOK) && self.limit.is_over() {
+            let stop = self.limit.expired();
+            return Err(stop.map_or_else(Stop::Lost, Stop::Failed));
+        }
         let part = self.step(Wire::read_part).await?;
         if let Ok(data) = &part {
             self.total = self.total.saturating_add(data.len() as u64);
@@ -201,14 +212,6 @@ impl Session {
     pub(super) fn stream(self) -> Body {
         Body::stream(futures::stream::unfold(Some(self), |session| async move {
             let mut session = session?;
-            // Parts may come for ever, and each before anybody looks at the time.
-            if session.limit.is_over() {
-                let stop = session
-                    .limit
-                    .expired()
-                    .map_or_else(Stop::Lost, Stop::Failed);
-                return Some((session.stopped(stop), None));
-            }
             match session.part().await {
                 Ok(Ok(data)) => Some((Ok(Frame::Data(data)), Some(session))),
                 Ok(Err(end)) => Some((Ok(session.finish(end)), None)),

@@ -1,6 +1,7 @@
 //! Frames over a Unix socket.
 
 use std::io;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -13,12 +14,29 @@ use super::codec::{Decoder, End, Frame, Head, encode, json};
 pub(super) struct Wire {
     stream: UnixStream,
     decoder: Decoder,
+    /// Counts the connections that are open, where somebody wants to know.
+    _open: Option<Arc<()>>,
 }
 
+/// What an idle connection has to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Peek {
+    Idle,
+    Closed,
+    /// Something out of turn.
+    Spoke,
+}
+
+/// Bytes that are read at once at least.
+const READ: usize = 8 << 10;
+
 impl Wire {
-    pub(super) fn new(stream: UnixStream) -> Self {
-        let decoder = Decoder::default();
-        Self { stream, decoder }
+    pub(super) fn new(stream: UnixStream, open: Option<Arc<()>>) -> Self {
+        Self {
+            stream,
+            decoder: Decoder::default(),
+            _open: open,
+        }
     }
 
     /// The next frame; `InvalidData` if it is none, `UnexpectedEof` at the end. Dropping the
@@ -28,6 +46,8 @@ impl Wire {
             if let Some(frame) = self.decoder.decode().map_err(|e| garbage(e.to_string()))? {
                 return Ok(frame);
             }
+            let room = self.decoder.missing().max(READ);
+            self.decoder.buffer().reserve(room);
             if self.stream.read_buf(self.decoder.buffer()).await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
@@ -52,11 +72,13 @@ impl Wire {
         self.decoder.buffer().is_empty()
     }
 
-    /// Itself, unless the other side has closed it or said something out of turn.
-    pub(super) fn if_idle(mut self) -> Option<Self> {
-        let read = self.stream.try_read_buf(self.decoder.buffer());
-        let idle = matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock);
-        idle.then_some(self)
+    /// Looks at it without waiting.
+    pub(super) fn peek(&mut self) -> Peek {
+        match self.stream.try_read_buf(self.decoder.buffer()) {
+            Ok(1..) => Peek::Spoke,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Peek::Idle,
+            Ok(0) | Err(_) => Peek::Closed,
+        }
     }
 
     /// Ends when the other side closes, or says something out of turn.

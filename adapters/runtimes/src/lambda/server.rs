@@ -3,9 +3,10 @@
 use std::convert::Infallible;
 use std::net::{SocketAddr, TcpListener as StdListener};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use faas_core::{Error, Result, SandboxId};
+use faas_core::{Clock, Error, Result, SandboxId};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Incoming;
@@ -21,6 +22,8 @@ use crate::sandbox_end::SandboxEnd;
 
 /// Connections of one sandbox at most; more wait to be accepted.
 const CONNECTIONS: usize = 64;
+/// How long to wait when no connection can be accepted.
+const PAUSE: Duration = Duration::from_millis(20);
 /// Bytes of the head of a request at most.
 const HEAD_LIMIT: usize = 64 << 10;
 
@@ -34,7 +37,7 @@ pub(super) struct Server {
 }
 
 impl Server {
-    pub(super) fn start(sandbox: SandboxId, at: SocketAddr) -> Result<Self> {
+    pub(super) fn start(sandbox: SandboxId, at: SocketAddr, clock: Arc<dyn Clock>) -> Result<Self> {
         let listen = || {
             let listener = StdListener::bind(at)?;
             listener.set_nonblocking(true)?;
@@ -46,7 +49,7 @@ impl Server {
             Error::unavailable("prepare sandbox", message).with_source(error)
         })?;
         let api = Api::new();
-        let task = tokio::spawn(accept(listener, api.clone()));
+        let task = tokio::spawn(accept(listener, api.clone(), clock));
         Ok(Self { address, api, task })
     }
 
@@ -67,7 +70,7 @@ impl Drop for Server {
     }
 }
 
-async fn accept(listener: TcpListener, api: Arc<Api>) {
+async fn accept(listener: TcpListener, api: Arc<Api>, clock: Arc<dyn Clock>) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -76,7 +79,8 @@ async fn accept(listener: TcpListener, api: Arc<Api>) {
                 Ok((stream, _)) => drop(connections.spawn(serve(TokioIo::new(stream), api.clone()))),
                 Err(error) => {
                     tracing::debug!(%error, "a connection of a sandbox was lost before it began");
-                    tokio::task::yield_now().await;
+                    // It may be for want of descriptors: others must close some first.
+                    clock.sleep_until(clock.now() + PAUSE).await;
                 }
             },
         }
