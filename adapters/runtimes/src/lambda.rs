@@ -9,9 +9,9 @@ mod call;
 mod environment;
 mod flight;
 mod instance;
-mod report;
+pub(crate) mod report;
 mod server;
-mod stream;
+pub(crate) mod stream;
 
 use std::collections::HashMap;
 use std::fmt;

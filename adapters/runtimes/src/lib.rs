@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
 pub mod framed;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod in_process;
 pub mod lambda;
 mod lifecycle;

@@ -26,7 +26,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 }
 
 /// The error that a request to an `error` path reports.
-pub(super) fn posted(headers: &HeaderMap, body: &[u8]) -> FunctionError {
+pub(crate) fn posted(headers: &HeaderMap, body: &[u8]) -> FunctionError {
     let kind = text(headers, ERROR_TYPE);
     match (described(body, kind), kind) {
         (Ok(error), _) => error,

@@ -17,7 +17,7 @@ use super::flight::Head;
 use super::report;
 
 /// The content type of an answer that has a prelude.
-const INTEGRATION: &str = "application/vnd.awslambda.http-integration-response";
+pub(crate) const INTEGRATION: &str = "application/vnd.awslambda.http-integration-response";
 const DELIMITER: [u8; 8] = [0; 8];
 /// Bytes of a prelude, or of trailers in the body, at most.
 const HEAD_LIMIT: usize = 64 << 10;
@@ -39,20 +39,20 @@ enum State {
 
 /// Takes an answer apart; it never holds more than 64 KiB and what was fed last.
 #[derive(Debug)]
-pub(super) struct Decoder(State);
+pub(crate) struct Decoder(State);
 
 /// What has been decoded.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Decoded {
+pub(crate) struct Decoded {
     /// Present once.
     pub(super) head: Option<Head>,
-    pub(super) data: Option<Bytes>,
+    pub(crate) data: Option<Bytes>,
     /// The end, with an error; nothing after it counts.
-    pub(super) error: Option<FunctionError>,
+    pub(crate) error: Option<FunctionError>,
 }
 
 impl Decoder {
-    pub(super) fn new(headers: &HeaderMap) -> Self {
+    pub(crate) fn new(headers: &HeaderMap) -> Self {
         let content_type = content_type(headers);
         Self(match content_type.as_str() == INTEGRATION {
             true => State::Prelude(BytesMut::new()),
@@ -64,7 +64,7 @@ impl Decoder {
     }
 
     /// One chunk of the body; one that is empty may give the head.
-    pub(super) fn feed(&mut self, chunk: Bytes) -> Decoded {
+    pub(crate) fn feed(&mut self, chunk: Bytes) -> Decoded {
         let mut decoded = Decoded::default();
         match std::mem::replace(&mut self.0, State::Body) {
             State::Begin(head) => {
@@ -85,7 +85,7 @@ impl Decoder {
     }
 
     /// The end of the body, with its trailers.
-    pub(super) fn finish(self, trailers: Option<&HeaderMap>) -> Decoded {
+    pub(crate) fn finish(self, trailers: Option<&HeaderMap>) -> Decoded {
         let mut decoded = Decoded::default();
         match self.0 {
             State::Begin(head) => decoded.head = Some(head),
