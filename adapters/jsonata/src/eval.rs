@@ -110,7 +110,7 @@ impl<'a> Evaluator<'a> {
             self.whole(node, input, env)
         };
         if let Some(trace) = &mut self.trace {
-            trace.leave(node, entered.flatten(), input, &value);
+            trace.leave(entered.flatten(), input, &value);
         }
         self.depth -= 1;
         value

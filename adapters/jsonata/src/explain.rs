@@ -145,7 +145,6 @@ impl Trace {
     /// A part ends.
     pub(crate) fn leave(
         &mut self,
-        _node: &Node,
         index: Option<usize>,
         input: &Value<'_>,
         value: &Result<Value<'_>>,

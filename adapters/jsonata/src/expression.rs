@@ -50,12 +50,12 @@ impl Expression {
         }
     }
 
-    /// Evaluates the expression on `input`, or on nothing; `None` if it gives no value. A function
-    /// within the result is an empty text.
+    /// Evaluates the expression on `input`, or on nothing; `None` if it gives no value.
     ///
     /// # Errors
     ///
-    /// As the expression and the values have it, or where a limit of the context is reached.
+    /// As the expression and the values have it, where a limit of the context is reached, or where
+    /// the result is or holds a function (`D4006`).
     pub fn evaluate<'i>(
         &self,
         input: impl Into<Option<&'i Json>>,
@@ -75,6 +75,12 @@ impl Expression {
         let source = &self.0.source;
         let (result, trace) = eval::evaluate(&self.0.plan, input.into(), context, Some(source));
         Explanation::new(result.map_err(|error| error.located_in(source)), trace)
+    }
+
+    /// The variables that it reads and does not bind itself, without `$`: what a context is to bind.
+    /// Functions of the dialect are not among them.
+    pub fn variables(&self) -> impl Iterator<Item = &str> {
+        self.0.plan.free.iter().map(|name| &**name)
     }
 
     /// The text that was parsed.
@@ -108,5 +114,45 @@ impl fmt::Debug for Expression {
 impl PartialEq for Expression {
     fn eq(&self, other: &Self) -> bool {
         self.0.expr == other.0.expr
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn free_variables_are_those_that_a_context_binds() {
+        for (source, variables) in [
+            ("$states.input.x + $rate", vec!["states", "rate"]),
+            (
+                "($x := $y; function($z){ $x + $z + $late }; $late := 1)",
+                vec!["y"],
+            ),
+            ("items@$i[$i.k = $k]#$n{$string($n): $i}", vec!["k"]),
+            ("$sum($$.a) ~> |$|{'a': $b}|", vec!["b"]),
+        ] {
+            let expression: Expression = source.parse().unwrap();
+            assert_eq!(
+                expression.variables().collect::<Vec<_>>(),
+                variables,
+                "{source}"
+            );
+        }
+    }
+
+    #[test]
+    fn expressions_go_between_threads() {
+        fn shared<T: Send + Sync + Clone + 'static>() {}
+        shared::<Expression>();
+    }
+
+    #[test]
+    fn a_function_is_no_result() {
+        for source in ["$sum", "[function(){1}]", "{'a': $sum(?)}", "/a/"] {
+            let expression: Expression = source.parse().unwrap();
+            let error = expression.evaluate(None, &Context::default()).unwrap_err();
+            assert_eq!(error.code(), "D4006", "{source}");
+        }
     }
 }

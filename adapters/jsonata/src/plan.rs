@@ -23,6 +23,8 @@ pub(crate) struct Plan {
     pub(crate) stack: usize,
     /// The names that no scope binds for certain: bindings of the caller, and functions.
     pub(crate) globals: Vec<Global>,
+    /// The names among them that are no functions, and that nothing in the expression binds.
+    pub(crate) free: Vec<Box<str>>,
 }
 
 /// A name from outside the expression, and the function that it is unless the caller binds it.

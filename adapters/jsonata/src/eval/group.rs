@@ -1,10 +1,10 @@
 //! Objects from pairs of key and value: one for the whole input, with what has the same key put
 //! together.
 
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
+use hashbrown::hash_map::Entry;
+use hashbrown::{HashMap, HashSet};
 use smallvec::SmallVec;
 
 use crate::error::{Error, Result};

@@ -1,6 +1,6 @@
 //! Arrays.
 
-use std::collections::HashMap;
+use hashbrown::HashMap;
 
 use crate::error::{Error, Result};
 use crate::eval::{Call, like};

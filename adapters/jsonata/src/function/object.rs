@@ -1,7 +1,8 @@
 //! Objects.
 
-use std::collections::HashSet;
 use std::rc::Rc;
+
+use hashbrown::HashSet;
 
 use crate::error::Result;
 use crate::eval::Call;

@@ -17,7 +17,7 @@ use super::{
     Global, Kind, Lambda, Node, Plan, Scope, Slot, Stage, Storage, Transform, Variable, visit,
 };
 use bindings::first_binding;
-use scan::{declared, mark_closures, names_eval};
+use scan::{add, declared, mark_closures, names_eval};
 
 /// The plan of `root`, within frames of the names `outer`, innermost first.
 pub(super) fn resolve(
@@ -30,6 +30,7 @@ pub(super) fn resolve(
         scopes: Vec::new(),
         stack: Vec::new(),
         globals,
+        free: Vec::new(),
         dialect,
         frames_only: !outer.is_empty() || names_eval(&mut root),
     };
@@ -52,6 +53,7 @@ pub(super) fn resolve(
         scope,
         stack,
         globals: resolver.globals,
+        free: resolver.free,
     })
 }
 
@@ -61,6 +63,7 @@ struct Resolver {
     /// The stack of each function around the node.
     stack: Vec<Extent>,
     globals: Vec<Global>,
+    free: Vec<Box<str>>,
     dialect: Dialect,
     /// Every scope gets a frame: a text that is evaluated at run time may name anything.
     frames_only: bool,
@@ -170,6 +173,17 @@ impl Resolver {
         }));
     }
 
+    /// A variable that is read: if nothing binds it, the context is to.
+    fn read(&mut self, variable: &mut Variable) {
+        self.variable(variable);
+        let global = variable.global.and_then(|global| self.globals.get(global));
+        if variable.places.is_empty()
+            && global.is_some_and(|global| global.native.is_none() && *global.name != *"$")
+        {
+            add(&mut self.free, &variable.name);
+        }
+    }
+
     fn lambda(&mut self, lambda: &mut Lambda) {
         let mut names = lambda.parameters.clone();
         let always = names.len();
@@ -202,7 +216,8 @@ impl Resolver {
     fn resolve(&mut self, node: &mut Node) {
         let closure = node.closure;
         match &mut node.kind {
-            Kind::Variable(variable) | Kind::Parent { variable, .. } => self.variable(variable),
+            Kind::Variable(variable) => self.read(variable),
+            Kind::Parent { variable, .. } => self.variable(variable),
             Kind::Bind(bind) => {
                 self.node(&mut bind.1);
                 self.variable(&mut bind.0);

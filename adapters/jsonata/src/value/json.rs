@@ -12,8 +12,7 @@ use super::{JsonObject, Value, number};
 const SHOWN: u64 = 200;
 
 impl<'a> Value<'a> {
-    /// The value as JSON; `None` if there is none. A function inside becomes an empty text, as
-    /// `$string` has it.
+    /// The value as JSON; `None` if there is none.
     pub(crate) fn to_json(&self, budget: &mut Budget) -> Result<Option<Json>> {
         budget.charge(1)?;
         Ok(Some(match self {
@@ -57,7 +56,7 @@ impl<'a> Value<'a> {
                 }
                 Json::Array(items)
             }
-            Self::Native(_) | Self::Function(_) => Json::from(""),
+            Self::Native(_) | Self::Function(_) => return Err(Error::new("D4006")),
         }))
     }
 

@@ -1,10 +1,11 @@
 //! Objects that the evaluation makes; their keys keep the order in which they came.
 
 use std::borrow::Borrow;
-use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
 use std::ops::Deref;
 use std::rc::Rc;
+
+use hashbrown::HashMap;
 
 use crate::error::Result;
 

@@ -173,4 +173,8 @@ pub(super) const MESSAGES: &[(&str, &str)] = &[
         "The parse function was given what is not JSON: {{value}}",
     ),
     ("D4005", "The date is out of range: {{value}}"),
+    (
+        "D4006",
+        "The result is, or holds, a function, which has no form in JSON",
+    ),
 ];
