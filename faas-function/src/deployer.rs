@@ -126,7 +126,7 @@ impl std::fmt::Debug for DeployerEvent {
 ///   its sandbox ends when nothing runs in it any more, and at the latest after the function's
 ///   timeout.
 /// - **adopts**: instances of an earlier life are reported once their revision is prepared or
-///   deployed; `prepare` ends none of them.
+///   deployed; `prepare` ends none of them, and answers how many there are.
 /// - **remove_leaves_nothing**: after `remove`, no instance of the revision is left; removing what
 ///   is not deployed is no fault.
 /// - **lists_the_deployed**: `list` names what was prepared or deployed and not removed since, in
@@ -140,7 +140,7 @@ pub trait FunctionDeployer: Send + Sync + 'static {
     /// How a request would be carried out.
     fn plan(&self, request: &Deploy) -> Result<Plan>;
     /// Does what is slow and needs no demand, so that no later `deploy` waits for it.
-    async fn prepare(&self, revision: Arc<FunctionRevision>) -> Result<WorkloadId>;
+    async fn prepare(&self, revision: Arc<FunctionRevision>) -> Result<u32>;
     /// Carries a request out; instances are reported by `watch` as they become ready.
     async fn deploy(&self, request: Deploy) -> Result<WorkloadId>;
     /// Ends all instances of a revision, and forgets it.
@@ -160,7 +160,7 @@ macro_rules! pointer {
             fn plan(&self, request: &Deploy) -> Result<Plan> {
                 (**self).plan(request)
             }
-            async fn prepare(&self, revision: Arc<FunctionRevision>) -> Result<WorkloadId> {
+            async fn prepare(&self, revision: Arc<FunctionRevision>) -> Result<u32> {
                 (**self).prepare(revision).await
             }
             async fn deploy(&self, request: Deploy) -> Result<WorkloadId> {

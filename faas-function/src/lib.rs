@@ -12,6 +12,7 @@
 //! The layer runs on anything that implements `ResourceManager`.
 
 pub mod autoscaler;
+mod backoff;
 pub mod builder;
 pub mod contract;
 pub mod control;

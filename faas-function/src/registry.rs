@@ -3,6 +3,7 @@
 pub mod code;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub(crate) mod follow;
 mod function;
 mod pointers;
 mod record;

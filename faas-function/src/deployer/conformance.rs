@@ -227,7 +227,7 @@ pub async fn adopts(factory: Factory) {
         let mut later = stage.next_life(&factory);
         if prepared {
             let prepared = later.deployer.prepare(revision(1)).await;
-            prepared.expect("prepared");
+            assert_eq!(prepared.expect("prepared"), 2);
         } else {
             later.deploy(2).await;
         }

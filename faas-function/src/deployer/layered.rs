@@ -20,8 +20,8 @@ use tokio::sync::broadcast;
 
 use super::plan::{self, Contracts};
 use super::{Deploy, DeployerEvent, FunctionDeployer, Plan};
+use crate::backoff::Backoff;
 use crate::registry::{FunctionRevision, RevisionId};
-use scale::Backoff;
 use table::{AbortOnDrop, Table};
 
 /// How many events a reader may fall behind before it is told of the present instead.
@@ -199,12 +199,13 @@ impl FunctionDeployer for LayeredDeployer {
         plan::plan(request, contracts, manager.hooks().as_ref())
     }
 
-    async fn prepare(&self, revision: Arc<FunctionRevision>) -> Result<WorkloadId> {
+    async fn prepare(&self, revision: Arc<FunctionRevision>) -> Result<u32> {
         let asked = self.shared.clock.now();
         let plan = self.plan(&Deploy::new(revision.clone(), 0, asked))?;
         let workload = plan.workload.id;
         self.shared.know(&revision, plan.workload).await?;
-        Ok(workload)
+        let instances = self.shared.table().expendable(workload).len();
+        Ok(u32::try_from(instances).unwrap_or(u32::MAX))
     }
 
     async fn deploy(&self, request: Deploy) -> Result<WorkloadId> {

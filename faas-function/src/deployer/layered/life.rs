@@ -8,9 +8,9 @@ use faas_core::{Clock, Error, Phase, Result, SandboxId, Timeline, WorkloadId};
 use faas_resource::workload::Replica;
 use futures::future::BoxFuture;
 
-use super::scale::Backoff;
 use super::table::Tracked;
 use super::{FunctionRevision, Shared, plan};
+use crate::backoff::Backoff;
 use crate::contract::Connect;
 use crate::instance::FunctionInstance;
 

@@ -1,33 +1,12 @@
 //! What the manager is told: how many sandboxes, and which of them go.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
-use faas_core::{Clock, DecisionId, ErrorKind, Result, SandboxId, WorkloadId};
+use faas_core::{DecisionId, ErrorKind, Result, SandboxId, WorkloadId};
 use faas_resource::workload::ScaleRequest;
 
 use super::Shared;
-
-/// How long one that failed is left before it is tried again, at first and at most: doubled with
-/// each failure in a row, so that a broken function does not spin.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
-
-/// The pauses between attempts.
-#[derive(Debug, Default)]
-pub(super) struct Backoff(u32);
-
-impl Backoff {
-    /// The pause after so many failures in a row.
-    pub(super) fn after(failures: u32) -> Duration {
-        let doubled = 1 << failures.saturating_sub(1).min(16);
-        PAUSES.0.saturating_mul(doubled).min(PAUSES.1)
-    }
-
-    pub(super) async fn pause(&mut self, clock: &dyn Clock) {
-        self.0 = self.0.saturating_add(1);
-        clock.sleep_until(clock.now() + Self::after(self.0)).await;
-    }
-}
+use crate::backoff::Backoff;
 
 impl Shared {
     /// Tells the manager how many sandboxes are wanted, those that have not left yet included, and
