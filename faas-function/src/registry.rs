@@ -91,7 +91,8 @@ pub trait MetadataStore: Send + Sync + 'static {
 ///
 /// # Contract
 /// - **put_get**: what was put is answered by its digest, byte for byte.
-/// - **put_is_idempotent**: putting the same bytes again answers the same digest.
+/// - **put_is_idempotent**: putting the same bytes again answers the same digest, and mends what was
+///   damaged.
 /// - **verified**: bytes that do not have the digest asked for are an error, never an answer.
 /// - **unknown_digest**: an unknown digest answers `NotFound`.
 /// - **delete_is_idempotent**: deleting what is not there is no fault.

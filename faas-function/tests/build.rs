@@ -3,9 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use faas_core::store::MemoryStore;
-use faas_core::{Digest, ErrorKind, Name, Namespace, Result, RevisionNumber, RuntimeName};
+use faas_core::{ErrorKind, Name, Namespace, Result, RevisionNumber, RuntimeName};
 use faas_function::builder::{Artifact, BuildEvent, BuildRequest, Prebuilt, Source};
 use faas_function::registry::{
     Alias, AliasChange, FunctionConfig, FunctionId, Generation, ObjectCode, RegistryEvent,
@@ -15,7 +14,6 @@ use faas_function::{CodeStore, FunctionBuilder, MetadataStore};
 use faas_resource::Executable;
 use futures::StreamExt;
 use object_store::memory::InMemory;
-use object_store::{ObjectStore, ObjectStoreExt};
 
 fn code() -> Arc<dyn CodeStore> {
     Arc::new(ObjectCode::new(Arc::new(InMemory::new())))
@@ -91,24 +89,6 @@ async fn the_life_of_a_function() {
         seen.iter().map(deleted).collect::<Vec<_>>(),
         [false, false, false, true, false]
     );
-}
-
-#[tokio::test]
-async fn damaged_code_is_an_error() {
-    let objects = Arc::new(InMemory::new());
-    let store = ObjectCode::new(objects.clone());
-    let digest = store.put(Bytes::from_static(b"code")).await.unwrap();
-    assert_eq!(store.get(&digest).await.unwrap(), "code");
-    let path = objects.list(None).next().await.unwrap().unwrap().location;
-    objects.put(&path, "other".into()).await.unwrap();
-    assert_eq!(
-        store.get(&digest).await.unwrap_err().kind(),
-        ErrorKind::Internal
-    );
-    store.delete(&digest).await.expect("written");
-    store.delete(&digest).await.expect("written");
-    let error = store.get(&Digest::of(b"else")).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotFound);
 }
 
 #[tokio::test]

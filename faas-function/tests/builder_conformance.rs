@@ -1,16 +1,21 @@
 //! The builders keep their contract.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use faas_core::RuntimeName;
 use faas_core::store::MemoryStore;
-use faas_function::CodeStore;
-use faas_function::builder::conformance::Fixture;
+use faas_function::builder::conformance::{Fixture, GatedCode};
 use faas_function::builder::{BuildRequest, CargoBuilder, Chain, Prebuilt, Source};
-use faas_function::registry::ObjectCode;
-use object_store::memory::InMemory;
 
-fn cargo() -> (Fixture, Arc<dyn CodeStore>) {
+/// The names of what lies in a directory, but for these.
+fn left(directory: &Path, but: &[&str]) -> Vec<String> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+    names.filter(|name| !but.contains(&&**name)).collect()
+}
+
+async fn cargo(code: GatedCode) -> Fixture {
     let folder = tempfile::tempdir().expect("set up");
     let runtime = RuntimeName::new("rust").expect("set up");
     let request = |name: &str, main: &str| {
@@ -21,42 +26,39 @@ fn cargo() -> (Fixture, Arc<dyn CodeStore>) {
         std::fs::write(root.join("src/main.rs"), main).expect("set up");
         BuildRequest::new(runtime.clone(), Source::Directory(root))
     };
-    let code: Arc<dyn CodeStore> = Arc::new(ObjectCode::new(Arc::new(InMemory::new())));
     let cache = folder.path().join("cache");
-    let fixture = Fixture {
-        builder: Box::new(CargoBuilder::new(
-            vec![runtime.clone()],
-            code.clone(),
-            cache,
-        )),
+    let builder = CargoBuilder::new(vec![runtime.clone()], Arc::new(code), &cache);
+    Fixture {
+        builder: Arc::new(builder),
         good: request("good", "fn main() {}"),
         other: request("other", "fn main() { loop {} }"),
         bad: Some((request("bad", "fn main() { absent() }"), "absent")),
-        guard: Box::new(()),
-    };
-    let guard = Box::new(folder);
-    (Fixture { guard, ..fixture }, code)
+        left: Box::new(move || left(&cache, &["lock", "target"])),
+        guard: Box::new(folder),
+    }
 }
 
 mod cargo_builder {
-    faas_function::function_builder_conformance!(async || super::cargo().0);
+    faas_function::function_builder_conformance!(super::cargo);
 }
 
 mod chain {
-    use super::{Arc, Chain, Fixture, MemoryStore};
+    use super::{Arc, Chain, Fixture, GatedCode, MemoryStore};
 
-    faas_function::function_builder_conformance!(async || {
-        let (fixture, code) = super::cargo();
-        let chain = Chain::new(Arc::new(MemoryStore::new()), code).with(fixture.builder);
-        let builder = Box::new(chain);
+    async fn chain(code: GatedCode) -> Fixture {
+        let fixture = super::cargo(code.clone()).await;
+        let chain = Chain::new(Arc::new(MemoryStore::new()), Arc::new(code));
+        let builder = Arc::new(chain.with(fixture.builder));
         Fixture { builder, ..fixture }
-    });
+    }
+
+    faas_function::function_builder_conformance!(chain);
 }
 
 mod prebuilt {
-    use super::{Arc, BuildRequest, Fixture, InMemory, ObjectCode, Prebuilt, RuntimeName, Source};
+    use super::{Arc, BuildRequest, Fixture, GatedCode, Prebuilt, RuntimeName, Source};
 
-    faas_function::function_builder_conformance!(async || {
+    async fn prebuilt(code: GatedCode) -> Fixture {
         let folder = tempfile::tempdir().expect("set up");
         let runtime = RuntimeName::new("provided").expect("set up");
         let request = |name: &str| {
@@ -64,13 +66,17 @@ mod prebuilt {
             std::fs::write(&file, name).expect("set up");
             BuildRequest::new(runtime.clone(), Source::File(file))
         };
-        let code = Arc::new(ObjectCode::new(Arc::new(InMemory::new())));
+        let (good, other) = (request("good"), request("other"));
+        let directory = folder.path().to_owned();
         Fixture {
-            builder: Box::new(Prebuilt::new(vec![runtime.clone()], code)),
-            good: request("good"),
-            other: request("other"),
+            builder: Arc::new(Prebuilt::new(vec![runtime.clone()], Arc::new(code))),
+            good,
+            other,
             bad: None,
+            left: Box::new(move || super::left(&directory, &["good", "other"])),
             guard: Box::new(folder),
         }
-    });
+    }
+
+    faas_function::function_builder_conformance!(prebuilt);
 }

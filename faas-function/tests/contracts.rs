@@ -1,6 +1,6 @@
 //! Each rule of a contract has a case of its name, and each suite's macro expands to all of them.
 
-use faas_function::{autoscaler, contract, deployer, instance, router};
+use faas_function::{autoscaler, builder, contract, deployer, instance, registry, router};
 
 /// The names of the bold rules of the named trait's `# Contract` in a source file.
 fn rules(source: &str, of: &str) -> Vec<String> {
@@ -41,6 +41,15 @@ macro_rules! agree {
     )*};
 }
 agree! {
+    of_metadata: "MetadataStore" in "../src/registry.rs",
+        "metadata_store_conformance" in "../src/registry/conformance.rs",
+        registry::conformance::CASES;
+    of_code: "CodeStore" in "../src/registry.rs",
+        "code_store_conformance" in "../src/registry/conformance/code.rs",
+        registry::conformance::CODE_CASES;
+    of_builder: "FunctionBuilder" in "../src/builder.rs",
+        "function_builder_conformance" in "../src/builder/conformance.rs",
+        builder::conformance::CASES;
     of_instance: "FunctionInstance" in "../src/instance.rs",
         "function_instance_conformance" in "../src/instance/conformance.rs",
         instance::conformance::CASES;

@@ -9,8 +9,9 @@ use faas_core::component::Component;
 use faas_core::{Description, Digest, Error, Result, RuntimeName};
 use faas_resource::Executable;
 use faas_resource::spec::{Packing, Program};
-use futures::stream::{self, BoxStream, StreamExt};
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
+use super::flight::Flights;
 use super::tree::{Fields, blocking, is_within, unread};
 use super::{Artifact, BuildEvent, BuildRequest, FunctionBuilder, Source};
 use crate::registry::CodeStore;
@@ -23,6 +24,7 @@ use crate::registry::CodeStore;
 pub struct Prebuilt {
     runtimes: Vec<RuntimeName>,
     code: Arc<dyn CodeStore>,
+    flights: Flights,
 }
 
 impl std::fmt::Debug for Prebuilt {
@@ -37,7 +39,12 @@ impl std::fmt::Debug for Prebuilt {
 impl Prebuilt {
     /// For these runtimes; the code goes into `code`.
     pub fn new(runtimes: Vec<RuntimeName>, code: Arc<dyn CodeStore>) -> Self {
-        Self { runtimes, code }
+        let flights = Flights::default();
+        Self {
+            runtimes,
+            code,
+            flights,
+        }
     }
 
     /// Reads and checks a request.
@@ -61,18 +68,20 @@ impl Prebuilt {
         Ok((code, entrypoint, key.digest()))
     }
 
-    async fn done(self, request: BuildRequest) -> Result<BuildEvent> {
-        let (code, entrypoint, key) = self.read(&request).await?;
+    async fn run(self, code: Bytes, entrypoint: PathBuf, key: Digest) -> Result<Artifact> {
         let program = Program {
             code: self.code.put(code).await?,
             packing: Packing::File,
             entrypoint,
             arguments: Vec::new(),
         };
-        Ok(BuildEvent::Done(Artifact::new(
-            Executable::Program(program),
-            key,
-        )))
+        Ok(Artifact::new(Executable::Program(program), key))
+    }
+
+    async fn start(self, request: BuildRequest) -> Result<BoxStream<'static, Result<BuildEvent>>> {
+        let (code, entrypoint, key) = self.read(&request).await?;
+        let flights = self.flights.clone();
+        Ok(flights.join(key, |_| self.run(code, entrypoint, key)))
     }
 }
 
@@ -109,7 +118,9 @@ impl FunctionBuilder for Prebuilt {
     }
 
     fn build(&self, request: BuildRequest) -> BoxStream<'static, Result<BuildEvent>> {
-        stream::once(self.clone().done(request)).boxed()
+        stream::once(self.clone().start(request))
+            .try_flatten()
+            .boxed()
     }
 
     async fn cache_key(&self, request: &BuildRequest) -> Result<Digest> {

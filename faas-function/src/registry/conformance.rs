@@ -1,18 +1,47 @@
-//! The conformance suites of [`MetadataStore`] and [`CodeStore`]: one case per rule of a contract.
+//! The conformance suites of [`MetadataStore`] and [`CodeStore`](super::CodeStore): one case per
+//! rule of a contract.
 //!
-//! A factory is an `async` closure that makes a **fresh, empty** store for each case.
+//! A factory makes a **fresh, empty** store for each case.
 
+mod code;
+
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use faas_core::{AliasName, Digest, ErrorKind, Name, Namespace, RevisionNumber, RuntimeName};
+use faas_core::{AliasName, ErrorKind, Name, Namespace, RevisionNumber, RuntimeName};
 use faas_resource::Executable;
 use futures::StreamExt;
+use futures::future::BoxFuture;
+
+pub use code::{
+    CODE_CASES, CodeCase, CodeFactory, CodeFixture, delete_is_idempotent, put_get,
+    put_is_idempotent, unknown_digest, verified,
+};
 
 use super::{
-    Alias, AliasChange, CodeStore, FunctionConfig, FunctionId, Generation, MetadataStore,
-    RegistryEvent,
+    Alias, AliasChange, FunctionConfig, FunctionId, Generation, MetadataStore, RegistryEvent,
 };
+
+/// Makes a fresh store.
+pub type Factory = Arc<dyn Fn() -> BoxFuture<'static, Arc<dyn MetadataStore>> + Send + Sync>;
+
+/// A case by name.
+pub type Case = fn(Factory) -> BoxFuture<'static, ()>;
+
+macro_rules! cases {
+    ($($case:ident)*) => {
+        /// All cases of [`MetadataStore`].
+        pub const CASES: &[(&str, Case)] = &[
+            $((stringify!($case), |factory| Box::pin(async move {
+                $case(factory().await).await;
+            }))),*
+        ];
+    };
+}
+cases! {
+    create_once update_makes_a_revision numbers_rise optimistic validated
+    delete_removes_all list_is_by_namespace watch_misses_nothing
+}
 
 fn id(namespace: &str, name: &str) -> FunctionId {
     FunctionId {
@@ -169,44 +198,6 @@ pub async fn watch_misses_nothing(store: impl MetadataStore) {
     assert_eq!(brief.collect::<Vec<_>>(), [(2, 0), (2, 1), (0, 0)]);
 }
 
-/// "what was put is answered by its digest, byte for byte."
-pub async fn put_get(store: impl CodeStore) {
-    for code in [&b""[..], b"code", &[0, 255, 10]] {
-        let digest = store.put(Bytes::from_static(code)).await.expect("put");
-        assert_eq!(digest, Digest::of(code));
-        assert_eq!(store.get(&digest).await.expect("it is there"), code);
-    }
-}
-
-/// "putting the same bytes again answers the same digest."
-pub async fn put_is_idempotent(store: impl CodeStore) {
-    let first = store.put(Bytes::from_static(b"code")).await.expect("put");
-    let second = store
-        .put(Bytes::from_static(b"code"))
-        .await
-        .expect("put again");
-    assert_eq!(first, second);
-    assert_eq!(store.get(&first).await.expect("it is there"), "code");
-}
-
-/// "an unknown digest answers `NotFound`."
-pub async fn unknown_digest(store: impl CodeStore) {
-    let unknown = store.get(&Digest::of(b"unknown")).await;
-    fails(unknown, ErrorKind::NotFound, "an unknown digest");
-}
-
-/// "deleting what is not there is no fault."
-pub async fn delete_is_idempotent(store: impl CodeStore) {
-    let digest = store.put(Bytes::from_static(b"code")).await.expect("put");
-    store.delete(&digest).await.expect("deleted");
-    store.delete(&digest).await.expect("deleted again");
-    fails(
-        store.get(&digest).await,
-        ErrorKind::NotFound,
-        "deleted code",
-    );
-}
-
 /// Makes a test of each case of [`MetadataStore`]'s suite; the factory is an `async` closure.
 #[macro_export]
 macro_rules! metadata_store_conformance {
@@ -222,15 +213,4 @@ macro_rules! metadata_store_conformance {
             $crate::registry::conformance::$case(($factory)().await).await;
         }
     )*};
-}
-
-/// Makes a test of each case of [`CodeStore`]'s suite; the factory is an `async` closure. The rule
-/// `verified` needs a way to damage what is kept, so it is each implementation's own test.
-#[macro_export]
-macro_rules! code_store_conformance {
-    ($factory:expr) => {
-        $crate::metadata_store_conformance! { @cases $factory;
-            put_get put_is_idempotent unknown_digest delete_is_idempotent
-        }
-    };
 }
