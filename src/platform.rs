@@ -106,8 +106,11 @@ impl Platform {
     ///
     /// # Errors
     /// If the platform fails; a failing function is a response that says so.
-    pub async fn invoke(&self, invocation: Invocation) -> Result<Response> {
-        self.invoker.0.invoke(invocation).await
+    pub fn invoke(
+        &self,
+        invocation: Invocation,
+    ) -> impl Future<Output = Result<Response>> + Send + '_ {
+        self.invoker.0.invoke(invocation)
     }
 
     /// Calls a function and waits for the whole response, with its timeline.

@@ -34,19 +34,17 @@ pub type FrameStream = Pin<Box<dyn Stream<Item = Result<Frame>> + Send>>;
 /// - It is only read as fast as its reader reads: back-pressure reaches the function.
 pub struct Body(Repr);
 
-#[expect(
-    clippy::large_enum_variant,
-    reason = "the common case must not cost an allocation"
-)]
 enum Repr {
-    Whole(Bytes, Trailer),
+    // Boxed: a response is handed on several times, and each time that would cost more.
+    Whole(Bytes, Box<Trailer>),
     Stream(FrameStream),
 }
 
 impl Body {
     /// A body that is complete; its function is done.
+    #[inline]
     pub fn whole(bytes: impl Into<Bytes>, trailer: Trailer) -> Self {
-        Self(Repr::Whole(bytes.into(), trailer))
+        Self(Repr::Whole(bytes.into(), Box::new(trailer)))
     }
 
     /// A body that arrives over time. `frames` must keep the [contract](Body).
@@ -60,6 +58,7 @@ impl Body {
     }
 
     /// The trailer, if the body is whole.
+    #[inline]
     pub fn trailer(&self) -> Option<&Trailer> {
         match &self.0 {
             Repr::Whole(_, trailer) => Some(trailer),
@@ -68,6 +67,7 @@ impl Body {
     }
 
     /// As [`trailer`](Self::trailer), to be completed.
+    #[inline]
     pub fn trailer_mut(&mut self) -> Option<&mut Trailer> {
         match &mut self.0 {
             Repr::Whole(_, trailer) => Some(trailer),
@@ -106,7 +106,7 @@ impl Body {
         match self.0 {
             Repr::Whole(bytes, trailer) => {
                 let data = (!bytes.is_empty()).then_some(Frame::Data(bytes));
-                let frames = data.into_iter().chain([Frame::Trailer(trailer)]);
+                let frames = data.into_iter().chain([Frame::Trailer(*trailer)]);
                 Box::pin(stream::iter(frames.map(Ok)))
             }
             Repr::Stream(frames) => frames,
@@ -124,7 +124,7 @@ impl Body {
             Error::exhausted("read response", message).with_retry(crate::Retry::Never)
         };
         let mut frames = match self.0 {
-            Repr::Whole(bytes, trailer) if bytes.len() <= limit => return Ok((bytes, trailer)),
+            Repr::Whole(bytes, trailer) if bytes.len() <= limit => return Ok((bytes, *trailer)),
             Repr::Whole(..) => return Err(too_long()),
             Repr::Stream(frames) => frames,
         };

@@ -41,6 +41,7 @@ impl Monotonic {
     }
 
     /// The time from `earlier` to here; zero if `earlier` is later.
+    #[inline]
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }
@@ -48,11 +49,11 @@ impl Monotonic {
 
 impl Add<Duration> for Monotonic {
     type Output = Self;
+    #[inline]
     fn add(self, duration: Duration) -> Self {
-        Self(
-            self.0
-                .saturating_add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)),
-        )
+        let seconds = duration.as_secs().saturating_mul(1_000_000_000);
+        let nanos = seconds.saturating_add(duration.subsec_nanos().into());
+        Self(self.0.saturating_add(nanos))
     }
 }
 

@@ -40,6 +40,7 @@ pub struct HandlerCall {
 }
 
 impl From<crate::Invocation> for HandlerCall {
+    #[inline]
     fn from(invocation: crate::Invocation) -> Self {
         let crate::Invocation {
             id,

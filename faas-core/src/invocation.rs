@@ -197,6 +197,7 @@ impl Invocation {
     }
 
     /// The tenant that the request counts for.
+    #[inline]
     pub fn tenant(&self) -> &Namespace {
         self.caller
             .namespace

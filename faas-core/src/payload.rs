@@ -175,11 +175,13 @@ impl Payload {
     }
 
     /// The bytes, taken out.
+    #[inline]
     pub fn into_bytes(self) -> Bytes {
         self.bytes
     }
 
     /// The content type.
+    #[inline]
     pub fn content_type(&self) -> &ContentType {
         &self.content_type
     }

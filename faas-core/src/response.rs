@@ -174,12 +174,14 @@ pub struct Timeline([Duration; Phase::ALL.len()]);
 
 impl Index<Phase> for Timeline {
     type Output = Duration;
+    #[inline]
     fn index(&self, phase: Phase) -> &Duration {
         &self.0[phase as usize]
     }
 }
 
 impl IndexMut<Phase> for Timeline {
+    #[inline]
     fn index_mut(&mut self, phase: Phase) -> &mut Duration {
         &mut self.0[phase as usize]
     }
@@ -195,6 +197,7 @@ impl Timeline {
     }
 
     /// From the door to the end: route, queue and run (the others lie within the queue).
+    #[inline]
     pub fn total(&self) -> Duration {
         self[Phase::Route]
             .saturating_add(self[Phase::Queue])
@@ -226,6 +229,7 @@ pub struct Trailer {
 
 impl Trailer {
     /// A success that consumed nothing yet.
+    #[inline]
     pub fn success() -> Self {
         let (usage, timeline) = Default::default();
         Self {
@@ -279,6 +283,7 @@ pub struct Completed {
 
 impl Response {
     /// A response with the given body; warm until the router says otherwise.
+    #[inline]
     pub fn new(id: InvocationId, content_type: ContentType, body: Body) -> Self {
         Self {
             id,

@@ -22,12 +22,31 @@ pub trait SlotOwner: Send + Sync + 'static {
 pub struct Permit {
     owner: Arc<dyn SlotOwner>,
     instance: InstanceId,
+    granted: Option<Monotonic>,
 }
 
 impl Permit {
     /// A permit for a slot that `owner` has taken.
+    #[inline]
     pub fn new(owner: Arc<dyn SlotOwner>, instance: InstanceId) -> Self {
-        Self { owner, instance }
+        Self {
+            owner,
+            instance,
+            granted: None,
+        }
+    }
+
+    /// Says since when it is held, so that the instance need not ask for the time.
+    #[inline]
+    pub fn since(mut self, granted: Monotonic) -> Self {
+        self.granted = Some(granted);
+        self
+    }
+
+    /// Since when it is held, if whoever gave it said so.
+    #[inline]
+    pub fn granted(&self) -> Option<Monotonic> {
+        self.granted
     }
 
     /// Of which instance.

@@ -1,5 +1,6 @@
 //! What all instances share: who runs, who drains, and whether the instance must be replaced.
 
+use std::borrow::Borrow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -28,17 +29,27 @@ pub(crate) struct Lifecycle {
 
 /// One invocation that runs: it holds the permit, and drains wait for it.
 #[derive(Debug)]
-pub(crate) struct Busy {
-    lifecycle: Arc<Lifecycle>,
+pub(crate) struct Busy<L: Borrow<Arc<Lifecycle>> = Arc<Lifecycle>> {
+    lifecycle: L,
     // Dropped after `Drop::drop` has run, so whoever gets the slot finds the count right.
-    _permit: Permit,
+    permit: Option<Permit>,
 }
 
-impl Drop for Busy {
+impl<L: Borrow<Arc<Lifecycle>>> Drop for Busy<L> {
     fn drop(&mut self) {
-        let before = self.lifecycle.state.fetch_sub(1, Ordering::SeqCst);
-        if before & RUNNING == 1 && before & DRAINING != 0 {
-            self.lifecycle.idle.notify_waiters();
+        // Without a permit it has become another one.
+        if self.permit.is_some() {
+            self.lifecycle.borrow().end();
+        }
+    }
+}
+
+impl Busy<&Arc<Lifecycle>> {
+    /// The same, for as long as it takes.
+    pub(crate) fn into_owned(mut self) -> Busy {
+        Busy {
+            lifecycle: self.lifecycle.clone(),
+            permit: self.permit.take(),
         }
     }
 }
@@ -59,17 +70,29 @@ impl Lifecycle {
 
     /// Takes an invocation up, or refuses it because the instance drains or has failed.
     pub(crate) fn begin(self: &Arc<Self>, permit: Permit) -> Result<Busy> {
+        self.begin_here(permit).map(Busy::into_owned)
+    }
+
+    /// As [`begin`](Self::begin), for one that ends before whoever has the instance lets go of it.
+    pub(crate) fn begin_here(self: &Arc<Self>, permit: Permit) -> Result<Busy<&Arc<Self>>> {
         // Counted by the same step that checks: a drain that begins now waits for it or refuses it.
         let before = self.state.fetch_add(1, Ordering::SeqCst);
         let busy = Busy {
-            lifecycle: self.clone(),
-            _permit: permit,
+            lifecycle: self,
+            permit: Some(permit),
         };
         if before & (DRAINING | FAILED) == 0 {
             return Ok(busy);
         }
         let why = format!("{:?}", self.health());
         Err(unavailable(self.id, why, Retry::Safe))
+    }
+
+    fn end(&self) {
+        let before = self.state.fetch_sub(1, Ordering::SeqCst);
+        if before & RUNNING == 1 && before & DRAINING != 0 {
+            self.idle.notify_waiters();
+        }
     }
 
     /// The instance must be replaced; the first reason stays.

@@ -12,10 +12,9 @@ use futures::future::BoxFuture;
 
 use crate::lifecycle::too_late;
 
-/// The bounds of one invocation.
-#[derive(Debug, Clone)]
-pub(crate) struct Limit {
-    clock: Arc<dyn Clock>,
+/// The bounds of one invocation, without a clock to keep them by.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
     instance: InstanceId,
     started: Monotonic,
     timeout: Duration,
@@ -23,17 +22,17 @@ pub(crate) struct Limit {
     pub(crate) bytes: u64,
 }
 
-impl Limit {
+impl Bounds {
+    /// Of an invocation that began at `started`.
     pub(crate) fn new(
-        clock: &Arc<dyn Clock>,
+        started: Monotonic,
         instance: InstanceId,
         config: &FunctionConfig,
         deadline: Option<Monotonic>,
     ) -> Self {
         Self {
-            clock: clock.clone(),
             instance,
-            started: clock.now(),
+            started,
             timeout: config.timeout,
             deadline,
             bytes: config.response_limit,
@@ -43,11 +42,6 @@ impl Limit {
     /// When the invocation began.
     pub(crate) fn started(&self) -> Monotonic {
         self.started
-    }
-
-    /// The time by which the bounds are kept.
-    pub(crate) fn now(&self) -> Monotonic {
-        self.clock.now()
     }
 
     /// When the function's own time is over.
@@ -62,25 +56,7 @@ impl Limit {
             .map_or(timeout, |deadline| deadline.min(timeout))
     }
 
-    pub(crate) fn sleep(&self) -> BoxFuture<'static, ()> {
-        self.clock.sleep_until(self.end())
-    }
-
-    pub(crate) fn sleep_past_timeout(&self, grace: Duration) -> BoxFuture<'static, ()> {
-        self.clock.sleep_until(self.timeout_at() + grace)
-    }
-
-    /// Whether [`sleep`](Self::sleep) would end at once.
-    pub(crate) fn is_over(&self) -> bool {
-        self.clock.now() >= self.end()
-    }
-
-    /// Ends when so much time has passed from now on.
-    pub(crate) fn pause(&self, pause: Duration) -> BoxFuture<'static, ()> {
-        self.clock.sleep_until(self.clock.now() + pause)
-    }
-
-    /// What it means that [`sleep`](Self::sleep) has ended: the function took too long, or whoever
+    /// What it means that [`end`](Self::end) has passed: the function took too long, or whoever
     /// asked does not wait any longer.
     pub(crate) fn expired(&self) -> Result<FunctionError> {
         match self.end() < self.timeout_at() {
@@ -118,21 +94,86 @@ impl Limit {
         ))
     }
 
-    /// The trailer of an invocation that ends now.
-    pub(crate) fn trailer(&self, result: Result<(), FunctionError>) -> Trailer {
+    /// The trailer of an invocation that ends at `now`.
+    pub(crate) fn trailer_at(&self, now: Monotonic, result: Result<(), FunctionError>) -> Trailer {
         let mut trailer = Trailer::success();
         if let Err(error) = result {
             trailer.outcome = Outcome::Failure(error);
         }
-        let duration = self.clock.now().since(self.started);
+        let duration = now.since(self.started);
         trailer.usage.duration = duration;
         trailer.timeline[Phase::Run] = duration;
         trailer
     }
 
+    /// The whole response of a function that failed at `now`.
+    pub(crate) fn failure_at(
+        &self,
+        id: InvocationId,
+        now: Monotonic,
+        error: FunctionError,
+    ) -> Response {
+        let trailer = self.trailer_at(now, Err(error));
+        let body = faas_core::Body::whole(bytes::Bytes::new(), trailer);
+        Response::new(id, ContentType::OCTETS, body)
+    }
+}
+
+/// The bounds of one invocation.
+#[derive(Debug, Clone)]
+pub(crate) struct Limit {
+    clock: Arc<dyn Clock>,
+    bounds: Bounds,
+}
+
+impl std::ops::Deref for Limit {
+    type Target = Bounds;
+    fn deref(&self) -> &Bounds {
+        &self.bounds
+    }
+}
+
+impl Limit {
+    pub(crate) fn new(
+        clock: &Arc<dyn Clock>,
+        instance: InstanceId,
+        config: &FunctionConfig,
+        deadline: Option<Monotonic>,
+    ) -> Self {
+        let bounds = Bounds::new(clock.now(), instance, config, deadline);
+        Self::of(clock, bounds)
+    }
+
+    pub(crate) fn of(clock: &Arc<dyn Clock>, bounds: Bounds) -> Self {
+        let clock = clock.clone();
+        Self { clock, bounds }
+    }
+
+    pub(crate) fn sleep(&self) -> BoxFuture<'static, ()> {
+        self.clock.sleep_until(self.end())
+    }
+
+    pub(crate) fn sleep_past_timeout(&self, grace: Duration) -> BoxFuture<'static, ()> {
+        self.clock.sleep_until(self.timeout_at() + grace)
+    }
+
+    /// Whether [`sleep`](Self::sleep) would end at once.
+    pub(crate) fn is_over(&self) -> bool {
+        self.clock.now() >= self.end()
+    }
+
+    /// Ends when so much time has passed from now on.
+    pub(crate) fn pause(&self, pause: Duration) -> BoxFuture<'static, ()> {
+        self.clock.sleep_until(self.clock.now() + pause)
+    }
+
+    /// The trailer of an invocation that ends now.
+    pub(crate) fn trailer(&self, result: Result<(), FunctionError>) -> Trailer {
+        self.trailer_at(self.clock.now(), result)
+    }
+
     /// The whole response of a function that failed.
     pub(crate) fn failure(&self, id: InvocationId, error: FunctionError) -> Response {
-        let body = faas_core::Body::whole(bytes::Bytes::new(), self.trailer(Err(error)));
-        Response::new(id, ContentType::OCTETS, body)
+        self.failure_at(id, self.clock.now(), error)
     }
 }

@@ -6,12 +6,12 @@ use std::time::Duration;
 use faas_core::explain::{DecisionClass, Reason, Subject};
 use faas_core::{
     DecisionId, Error, ErrorKind, InstanceId, Invocation, Monotonic, Phase, Response, Result,
-    Retry, StartKind, Timeline, Trailer,
+    Retry, StartKind, Trailer,
 };
 
 use super::FunctionRouter;
 use super::drain;
-use super::pool::{Admission, Grant, Pool, Waiter};
+use super::pool::{Admission, Grant, Member, Pool, Waiter};
 use super::slot_router::{INVOKE, SlotRouter};
 
 /// How many instances one invocation is tried on, if they turn out to be dead.
@@ -37,25 +37,30 @@ const DEAD: Reason = Reason::new("queue.dead_instance", "its instance was gone: 
 
 /// One attempt to run an invocation, from its slot on.
 struct Attempt {
-    pool: Arc<Pool>,
+    member: Arc<Member>,
     start: StartKind,
-    /// Where the time went before.
-    before: Timeline,
+    route: Duration,
+    queue: Duration,
     granted: Monotonic,
 }
 
 impl Attempt {
     /// Completes the trailer, and counts the invocation.
     fn end(&self, trailer: &mut Trailer, now: impl FnOnce() -> Monotonic) {
-        if trailer.timeline[Phase::Run].is_zero() {
-            trailer.timeline[Phase::Run] = now().since(self.granted);
+        let timeline = &mut trailer.timeline;
+        if timeline[Phase::Run].is_zero() {
+            timeline[Phase::Run] = now().since(self.granted);
         }
-        for (phase, time) in self.before.phases() {
-            trailer.timeline[phase] = time;
+        if self.start == StartKind::Cold {
+            for (phase, time) in self.member.started().phases() {
+                timeline[phase] = time;
+            }
         }
-        let took = trailer.timeline.total();
+        timeline[Phase::Route] = self.route;
+        timeline[Phase::Queue] = self.queue;
+        let took = timeline.total();
         let outcome = Some(&trailer.outcome);
-        self.pool.meters.ended(self.start, outcome, took);
+        self.member.meters.ended(self.start, outcome, took);
     }
 }
 
@@ -64,65 +69,76 @@ impl SlotRouter {
         self.shared.clock.now()
     }
 
-    /// Runs an invocation. What only some need is boxed: the future of all of them is as large as
-    /// the largest part of it.
-    pub(super) async fn route(&self, mut invocation: Invocation) -> Result<Response> {
-        let arrived = self.now();
-        let mut now = arrived;
-        let mut attempts = 0;
-        loop {
-            let pool = match self.latest(&invocation.function) {
-                Some(pool) => pool,
-                None => Box::pin(self.resolve(&invocation.function)).await?,
-            };
-            let (grant, waited) = match self.admit(&pool, &invocation, now)? {
-                Admission::Granted(grant) => (grant, Duration::ZERO),
-                Admission::Queued(waiter) => {
-                    Box::pin(self.wait(&pool, waiter, &invocation)).await?
-                }
-                _ => continue,
-            };
-            let (member, permit, start, before) = grant.into_parts();
-            let granted = self.now();
-            let mut attempt = Attempt {
-                pool,
-                start,
-                before,
-                granted,
-            };
-            attempt.before[Phase::Route] = granted.since(arrived).saturating_sub(waited);
-            attempt.before[Phase::Queue] = waited;
-            // Kept for another instance: that this one is dead is known when it has the invocation.
-            let kept = invocation.clone();
-            match member.instance().invoke(invocation, permit).await {
-                Ok(response) => return Ok(self.account(response, attempt)),
-                Err(error) => {
-                    now = self.now();
-                    attempts += 1;
-                    attempt.pool.meters.ended(start, None, now.since(arrived));
-                    if !self.is_dead(&kept, member.instance().id(), &error) || attempts >= ATTEMPTS
-                    {
-                        return Err(error);
+    /// Runs an invocation.
+    ///
+    /// All of them pay for the size of this future, so what only some need is boxed. A slot that is
+    /// free at once is held from the moment of arrival: what the route took then, some tens of
+    /// nanoseconds, counts as run.
+    #[expect(
+        clippy::manual_async_fn,
+        reason = "an `async fn` would hold its argument twice"
+    )]
+    pub(super) fn route(
+        &self,
+        mut invocation: Invocation,
+    ) -> impl Future<Output = Result<Response>> + Send {
+        async move {
+            let arrived = self.now();
+            let (mut now, mut failures) = (arrived, 0);
+            loop {
+                let pool = match self.latest(&invocation.function) {
+                    Some(pool) => pool,
+                    None => {
+                        let pool = Box::pin(self.resolve(&invocation.function)).await?;
+                        now = self.now();
+                        pool
                     }
-                    invocation = kept;
+                };
+                let (grant, waited) = match self.admit(pool, &invocation, now)? {
+                    Admission::Granted(grant) => (grant, Duration::ZERO),
+                    Admission::Queued(waiter) => {
+                        let granted = Box::pin(self.wait(waiter, &invocation)).await?;
+                        now = self.now();
+                        granted
+                    }
+                    _ => continue,
+                };
+                let (member, permit, start) = grant.into_parts();
+                let attempt = Attempt {
+                    member,
+                    start,
+                    route: now.since(arrived).saturating_sub(waited),
+                    queue: waited,
+                    granted: now,
+                };
+                // Kept for another instance: that this one is dead is known when it has it.
+                let kept = invocation.clone();
+                let instance = attempt.member.instance();
+                match instance.invoke(invocation, permit.since(now)).await {
+                    Ok(response) => return Ok(self.account(response, attempt)),
+                    Err(error) => {
+                        now = self.now();
+                        failures += 1;
+                        let took = now.since(arrived);
+                        attempt.member.meters.ended(start, None, took);
+                        if !self.is_dead(&kept, instance.id(), &error) || failures >= ATTEMPTS {
+                            return Err(error);
+                        }
+                        invocation = kept;
+                    }
                 }
             }
         }
     }
 
     /// A slot or a place in the queue; anything else means that there is another pool.
-    fn admit(
-        &self,
-        pool: &Arc<Pool>,
-        invocation: &Invocation,
-        now: Monotonic,
-    ) -> Result<Admission> {
+    fn admit(&self, pool: Arc<Pool>, invocation: &Invocation, now: Monotonic) -> Result<Admission> {
         let deadline = invocation.deadline;
         if deadline.is_some_and(|at| at <= now) {
             return Err(late(invocation, "before it was routed"));
         }
         match pool.admit(invocation.tenant(), deadline, now) {
-            Admission::Full { queued } => Err(self.full(pool, invocation, queued)),
+            Admission::Full { pool, queued } => Err(self.full(&pool, invocation, queued)),
             Admission::Draining => Err(drain::refusal()),
             Admission::Closed(Some(error)) => Err(error),
             other => Ok(other),
@@ -130,8 +146,8 @@ impl SlotRouter {
     }
 
     /// Completes the response as it ends, and counts the invocation.
-    fn account(&self, response: Response, attempt: Attempt) -> Response {
-        let mut response = response.with_start(attempt.start);
+    fn account(&self, mut response: Response, attempt: Attempt) -> Response {
+        response.start = attempt.start;
         if let Some(trailer) = response.body.trailer_mut() {
             attempt.end(trailer, || self.now());
             return response;
@@ -177,13 +193,9 @@ impl SlotRouter {
             .with_retry_after(self.retry_after)
     }
 
-    async fn wait(
-        &self,
-        pool: &Arc<Pool>,
-        mut waiter: Waiter,
-        invocation: &Invocation,
-    ) -> Result<(Grant, Duration)> {
+    async fn wait(&self, mut waiter: Waiter, invocation: &Invocation) -> Result<(Grant, Duration)> {
         let since = self.now();
+        let pool = waiter.pool.clone();
         let (id, load) = (pool.id(), pool.load());
         let reason = WAITS
             .with("function", id.function.to_string())

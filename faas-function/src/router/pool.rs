@@ -33,6 +33,7 @@ pub(super) struct Shared {
 /// An instance, and how it came to be.
 pub(super) struct Member {
     instance: Arc<dyn FunctionInstance>,
+    pub(super) meters: Arc<Meters>,
     timeline: Timeline,
     caused_by: Option<DecisionId>,
 }
@@ -40,6 +41,11 @@ pub(super) struct Member {
 impl Member {
     pub(super) fn instance(&self) -> &dyn FunctionInstance {
         &*self.instance
+    }
+
+    /// Where the time of its start went.
+    pub(super) fn started(&self) -> &Timeline {
+        &self.timeline
     }
 }
 
@@ -51,14 +57,9 @@ pub(super) struct Grant {
 }
 
 impl Grant {
-    /// The instance, the right to its slot, what the invocation is, and where the time of the
-    /// instance's start went, if the invocation waited for it.
-    pub(super) fn into_parts(self) -> (Arc<Member>, Permit, StartKind, Timeline) {
-        let started = match self.start {
-            StartKind::Cold => self.member.timeline,
-            _ => Timeline::default(),
-        };
-        (self.member, self.permit, self.start, started)
+    /// The instance, the right to its slot, and what the invocation is.
+    pub(super) fn into_parts(self) -> (Arc<Member>, Permit, StartKind) {
+        (self.member, self.permit, self.start)
     }
 
     /// The scaling decision that the instance was started for, if the invocation waited for it.
@@ -73,6 +74,7 @@ pub(super) enum Admission {
     Granted(Grant),
     Queued(Waiter),
     Full {
+        pool: Arc<Pool>,
         queued: usize,
     },
     Draining,
@@ -82,6 +84,7 @@ pub(super) enum Admission {
 
 /// Answers one that waits.
 type Sender = oneshot::Sender<Result<Grant>>;
+type Receiver = oneshot::Receiver<Result<Grant>>;
 type Pairs = Vec<(Sender, Grant)>;
 
 struct State {
@@ -100,7 +103,7 @@ pub(super) struct Pool {
     state: Mutex<State>,
     /// Whether somebody is to be told soon already that something runs or has ended.
     stirred: AtomicBool,
-    pub(super) meters: Meters,
+    pub(super) meters: Arc<Meters>,
     /// For what is told of it, and for permits, which own the pool that they belong to.
     this: Weak<Self>,
 }
@@ -118,7 +121,7 @@ impl Pool {
         };
         Arc::new_cyclic(|this| Self {
             number,
-            meters: Meters::new(&revision),
+            meters: Arc::new(Meters::new(&revision)),
             revision,
             shared,
             state: Mutex::new(state),
@@ -167,7 +170,7 @@ impl Pool {
 
     /// Takes a slot, or waits for one.
     pub(super) fn admit(
-        self: &Arc<Self>,
+        self: Arc<Self>,
         tenant: &Namespace,
         deadline: Option<Monotonic>,
         now: Monotonic,
@@ -181,45 +184,46 @@ impl Pool {
         }
         if let Some(taken) = state.slots.take(now) {
             drop(state);
-            let grant = self.grant(taken);
             self.stir();
-            return Admission::Granted(grant);
+            return Admission::Granted(self.grant(taken));
         }
-        let admission = self.queue(&mut state, tenant, deadline, now);
+        let asked = self.queue(&mut state, tenant, deadline, now);
+        let queued = state.slots.queued();
         drop(state);
         self.changed();
-        admission
+        match asked {
+            Some((ticket, receiver)) => Admission::Queued(Waiter {
+                pool: self,
+                tenant: tenant.clone(),
+                ticket,
+                receiver,
+            }),
+            None => Admission::Full { pool: self, queued },
+        }
     }
 
     fn queue(
-        self: &Arc<Self>,
+        &self,
         state: &mut State,
         tenant: &Namespace,
         deadline: Option<Monotonic>,
         now: Monotonic,
-    ) -> Admission {
+    ) -> Option<(Ticket, Receiver)> {
         let queued = self.shared.queued.fetch_add(1, Ordering::Relaxed);
         let (sender, receiver) = oneshot::channel();
         if queued < self.shared.total_bound
             && let Asked::Queued(ticket) = state.slots.ask(tenant, deadline, sender, now)
         {
             self.meters.depth.increment(1.0);
-            return Admission::Queued(Waiter {
-                pool: self.clone(),
-                tenant: tenant.clone(),
-                ticket,
-                receiver,
-            });
+            return Some((ticket, receiver));
         }
         self.shared.queued.fetch_sub(1, Ordering::Relaxed);
-        Admission::Full {
-            queued: state.slots.queued(),
-        }
+        None
     }
 
-    fn grant(self: &Arc<Self>, taken: Taken<Arc<Member>>) -> Grant {
+    fn grant(self: Arc<Self>, taken: Taken<Arc<Member>>) -> Grant {
         Grant {
-            permit: Permit::new(self.clone(), taken.instance),
+            permit: Permit::new(self, taken.instance),
             member: taken.member,
             start: taken.start,
         }
@@ -232,7 +236,7 @@ impl Pool {
         let Some(this) = self.this.upgrade() else {
             return Pairs::new();
         };
-        let pairs = handed.map(|hand| (hand.waiter, this.grant(hand.taken)));
+        let pairs = handed.map(|hand| (hand.waiter, this.clone().grant(hand.taken)));
         pairs.collect()
     }
 
@@ -254,6 +258,7 @@ impl Pool {
         let (id, limit) = (add.instance.id(), add.revision.config.concurrency);
         let member = Arc::new(Member {
             instance: add.instance.clone(),
+            meters: self.meters.clone(),
             timeline: add.timeline,
             caused_by: add.caused_by,
         });
@@ -381,10 +386,10 @@ impl SlotOwner for Pool {
 
 /// A place in a queue; dropping it leaves the queue, or frees a slot that was just granted.
 pub(super) struct Waiter {
-    pool: Arc<Pool>,
+    pub(super) pool: Arc<Pool>,
     tenant: Namespace,
     ticket: Ticket,
-    receiver: oneshot::Receiver<Result<Grant>>,
+    receiver: Receiver,
 }
 
 impl Waiter {

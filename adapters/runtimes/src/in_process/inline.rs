@@ -2,113 +2,228 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use faas_core::{Handler, HandlerCall};
+use faas_core::{HandlerCall, Invocation, InvocationId, Monotonic, Response, Result};
+use faas_function::instance::Permit;
 use futures::future::BoxFuture;
 
-use super::task::{Ended, Guests, Reply, panicked};
-use crate::limit::Limit;
+use super::instance::Instance;
+use super::task::{Ended, Reply, panicked};
+use crate::lifecycle::{Busy, Lifecycle};
+use crate::limit::Bounds;
 
-/// A call without a task of its own, and without a timer until it has to wait. Dropping it stops
-/// the call.
+/// An invocation, without a task of its own if it may be so, and then without a timer until it has
+/// to wait. Dropping it stops the call.
+///
+/// Written by hand, for a warm call consists of little else: as an `async fn` it would hold its
+/// arguments twice, and all that only some calls need.
 pub(super) struct Inline<'a> {
-    guests: &'a Guests,
-    limit: &'a Limit,
-    handler: &'a dyn Handler,
-    call: Option<HandlerCall>,
-    work: Option<BoxFuture<'a, Reply>>,
-    sleep: Option<BoxFuture<'static, ()>>,
-    /// The longest poll, if it was ever pending.
-    longest: Option<Duration>,
+    instance: &'a Instance,
+    /// Until the first poll.
+    asked: Option<(Invocation, Permit)>,
+    /// After a first poll that was pending.
+    later: Later<'a>,
+}
+
+enum Later<'a> {
+    // Boxed: most calls never come to it, and all would pay for its size.
+    Waits(Box<Waits<'a>>),
+    Spawned(BoxFuture<'a, Result<Response>>),
+    Ended,
+}
+
+/// A call that was pending.
+struct Waits<'a> {
+    id: InvocationId,
+    bounds: Bounds,
+    // Before the slot: that is free when the handler's future is gone.
+    work: Work<'a>,
+    busy: Busy<&'a Arc<Lifecycle>>,
+    sleep: BoxFuture<'static, ()>,
+    /// The longest poll until now.
+    longest: Duration,
+}
+
+/// A handler's future. To drop it is to run the handler's code, too.
+struct Work<'a> {
+    instance: &'a Instance,
+    late_at: Monotonic,
+    future: Option<BoxFuture<'a, Reply>>,
+}
+
+/// Runs the handler's code: it may panic, and it may never return.
+fn guarded<T>(
+    instance: &Instance,
+    late_at: Monotonic,
+    code: impl FnOnce() -> T,
+) -> Result<T, faas_core::FunctionError> {
+    let watched = &instance.guests.watched;
+    let code = || catch_unwind(AssertUnwindSafe(code));
+    watched
+        .during(late_at, code)
+        .map_err(|panic| panicked(&*panic))
+}
+
+impl Work<'_> {
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Ended<Reply>> {
+        let (instance, late_at) = (self.instance, self.late_at);
+        let Some(future) = &mut self.future else {
+            return Poll::Ready(Ended::Lost(instance.guests.gone("it has ended already")));
+        };
+        match guarded(instance, late_at, || future.as_mut().poll(context)) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(reply)) => Poll::Ready(Ended::Done(reply)),
+            Err(error) => Poll::Ready(Ended::Failed(error)),
+        }
+    }
+}
+
+impl Drop for Work<'_> {
+    fn drop(&mut self) {
+        let Some(future) = self.future.take() else {
+            return;
+        };
+        if let Err(error) = guarded(self.instance, self.late_at, || drop(future)) {
+            let id = self.instance.guests.lifecycle.id();
+            tracing::warn!(instance = %id, %error, "as its future was dropped");
+        }
+    }
 }
 
 impl<'a> Inline<'a> {
-    pub(super) fn new(
-        guests: &'a Guests,
-        limit: &'a Limit,
-        handler: &'a dyn Handler,
-        call: HandlerCall,
-    ) -> Self {
+    pub(super) fn new(instance: &'a Instance, invocation: Invocation, permit: Permit) -> Self {
         Self {
-            guests,
-            limit,
-            handler,
-            call: Some(call),
-            work: None,
-            sleep: None,
-            longest: None,
+            instance,
+            asked: Some((invocation, permit)),
+            later: Later::Ended,
         }
     }
 
-    /// The longest poll of a call that has ended; `None` if there was but one.
-    pub(super) fn longest(&self) -> Option<Duration> {
-        self.longest
-    }
-
-    fn poll_work(&mut self, context: &mut Context<'_>) -> Poll<Ended<Reply>> {
-        let late_at = self.limit.timeout_at() + self.guests.grace;
-        let (handler, work, call) = (self.handler, &mut self.work, self.call.take());
-        let poll = || {
-            if let Some(call) = call {
-                *work = Some(handler.call(call));
+    /// The first poll: most calls end in it.
+    fn begin(
+        &mut self,
+        invocation: Invocation,
+        permit: Permit,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Response>> {
+        let instance = self.instance;
+        let guests = &*instance.guests;
+        let bounds = instance.bounds(&permit, invocation.deadline);
+        let busy = guests.lifecycle.begin_here(permit)?;
+        let id = invocation.id;
+        let call = HandlerCall::from(invocation);
+        if !guests.may_inline() {
+            let call = instance.spawned(id, call, bounds, busy.into_owned());
+            self.later = Later::Spawned(Box::pin(call));
+            return self.resume(context);
+        }
+        let late_at = bounds.timeout_at() + guests.grace;
+        let first = guarded(instance, late_at, || {
+            let mut future = instance.handler.call(call);
+            match future.as_mut().poll(context) {
+                Poll::Ready(reply) => Ok(reply),
+                Poll::Pending => Err(future),
             }
-            work.as_mut().map(|work| work.as_mut().poll(context))
+        });
+        let ended = match first {
+            Ok(Ok(reply)) => Ended::Done(reply),
+            Err(error) => Ended::Failed(error),
+            Ok(Err(future)) => {
+                self.later = Later::Waits(Box::new(Waits {
+                    id,
+                    bounds,
+                    work: Work {
+                        instance,
+                        late_at,
+                        future: Some(future),
+                    },
+                    busy,
+                    sleep: guests.clock.sleep_until(bounds.end()),
+                    longest: guests.clock.now().since(bounds.started()),
+                }));
+                return self.bound(context);
+            }
         };
-        let polled = self
-            .guests
-            .watched
-            .during(late_at, || catch_unwind(AssertUnwindSafe(poll)));
+        let response = respond(instance, id, &bounds, ended, busy);
+        // There was but one poll: it took as long as all of it, which the response says.
+        if let Ok(response) = &response
+            && let Some(trailer) = response.body.trailer()
+        {
+            guests.pace.took(trailer.usage.duration);
+        }
+        Poll::Ready(response)
+    }
+
+    /// A later poll.
+    fn resume(&mut self, context: &mut Context<'_>) -> Poll<Result<Response>> {
+        let waits = match &mut self.later {
+            Later::Spawned(task) => return task.as_mut().poll(context),
+            Later::Waits(waits) => waits,
+            Later::Ended => {
+                let error = self.instance.guests.gone("it has ended already");
+                return Poll::Ready(Err(error));
+            }
+        };
+        let clock = &self.instance.guests.clock;
+        let start = clock.now();
+        let polled = waits.work.poll(context);
+        waits.longest = waits.longest.max(clock.now().since(start));
         match polled {
-            Ok(Some(Poll::Ready(reply))) => Poll::Ready(Ended::Done(reply)),
-            Ok(Some(Poll::Pending)) => Poll::Pending,
-            Ok(None) => Poll::Ready(Ended::Lost(self.guests.gone("it has ended already"))),
-            Err(panic) => Poll::Ready(Ended::Failed(panicked(&*panic))),
+            Poll::Ready(ended) => Poll::Ready(self.end(ended)),
+            Poll::Pending => self.bound(context),
         }
     }
 
-    /// Drops what is left of the handler's future: that, too, is the handler's code.
-    fn end(&mut self) {
-        let Some(work) = self.work.take() else { return };
-        let late_at = self.limit.timeout_at() + self.guests.grace;
-        let end = || catch_unwind(AssertUnwindSafe(|| drop(work)));
-        if let Err(panic) = self.guests.watched.during(late_at, end) {
-            let error = panicked(&*panic);
-            tracing::warn!(instance = %self.guests.lifecycle.id(), %error, "as it was dropped");
-        }
+    /// Whether the time of a call that waits is over.
+    fn bound(&mut self, context: &mut Context<'_>) -> Poll<Result<Response>> {
+        let Later::Waits(waits) = &mut self.later else {
+            return Poll::Pending;
+        };
+        ready!(waits.sleep.as_mut().poll(context));
+        let ended = self.instance.guests.expired(&waits.bounds);
+        Poll::Ready(self.end(ended))
     }
+
+    fn end(&mut self, ended: Ended<Reply>) -> Result<Response> {
+        let Later::Waits(waits) = std::mem::replace(&mut self.later, Later::Ended) else {
+            return Err(self.instance.guests.gone("it has ended already"));
+        };
+        let Waits {
+            id,
+            bounds,
+            work,
+            busy,
+            longest,
+            ..
+        } = *waits;
+        drop(work);
+        self.instance.guests.pace.took(longest);
+        respond(self.instance, id, &bounds, ended, busy)
+    }
+}
+
+/// The slot is free as soon as the handler has ended, but for an answer that streams.
+fn respond(
+    instance: &Instance,
+    id: InvocationId,
+    bounds: &Bounds,
+    ended: Ended<Reply>,
+    busy: Busy<&Arc<Lifecycle>>,
+) -> Result<Response> {
+    instance.respond(id, bounds, ended, || Some(busy.into_owned()))
 }
 
 impl Future for Inline<'_> {
-    type Output = Ended<Reply>;
+    type Output = Result<Response>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
-        let start = match this.longest {
-            None => this.limit.started(),
-            Some(_) => this.limit.now(),
-        };
-        let polled = this.poll_work(context);
-        if polled.is_pending() || this.longest.is_some() {
-            let took = this.limit.now().since(start);
-            this.longest = Some(this.longest.unwrap_or_default().max(took));
+        match this.asked.take() {
+            Some((invocation, permit)) => this.begin(invocation, permit, context),
+            None => this.resume(context),
         }
-        let ended = match polled {
-            Poll::Ready(ended) => ended,
-            Poll::Pending => {
-                let sleep = this.sleep.get_or_insert_with(|| this.limit.sleep());
-                ready!(sleep.as_mut().poll(context));
-                this.guests.expired(this.limit)
-            }
-        };
-        this.end();
-        Poll::Ready(ended)
-    }
-}
-
-impl Drop for Inline<'_> {
-    fn drop(&mut self) {
-        self.end();
     }
 }

@@ -15,7 +15,7 @@ use super::inline::Inline;
 use super::stream::stream;
 use super::task::{Ended, Guests, Reply, Task};
 use crate::lifecycle::Busy;
-use crate::limit::Limit;
+use crate::limit::{Bounds, Limit};
 
 pub(super) struct Instance {
     pub(super) handler: Arc<dyn Handler>,
@@ -36,94 +36,71 @@ async fn run(
 }
 
 impl Instance {
-    /// On the task of whoever called.
-    async fn inline(
-        &self,
-        id: InvocationId,
-        call: HandlerCall,
-        limit: Limit,
-        busy: Busy,
-    ) -> Result<Response> {
-        let mut work = Inline::new(&self.guests, &limit, &*self.handler, call);
-        let ended = (&mut work).await;
-        let longest = work.longest();
-        drop(work);
-        let response = self.respond(id, &limit, ended, Some(busy));
-        // There was but one poll: it took as long as all of it, which the response says.
-        let took = || match &response {
-            Ok(response) => response
-                .body
-                .trailer()
-                .map(|trailer| trailer.usage.duration),
-            Err(_) => None,
-        };
-        if let Some(longest) = longest.or_else(took) {
-            self.guests.pace.took(longest);
-        }
-        response
+    pub(super) fn bounds(&self, permit: &Permit, deadline: Option<Monotonic>) -> Bounds {
+        let started = permit.granted().unwrap_or_else(|| self.guests.clock.now());
+        Bounds::new(started, self.id(), &self.revision.config, deadline)
     }
 
-    /// On a task of its own.
-    async fn spawned(
+    /// Runs a call on a task of its own.
+    pub(super) async fn spawned(
         &self,
         id: InvocationId,
         call: HandlerCall,
-        limit: Limit,
+        bounds: Bounds,
         busy: Busy,
     ) -> Result<Response> {
+        let limit = Limit::of(&self.guests.clock, bounds);
         let work = run(self.handler.clone(), call, self.guests.clone(), busy);
-        let mut task = Task::spawn(&self.guests, limit.clone(), work);
+        let mut task = Task::spawn(&self.guests, limit, work);
         let (ended, busy) = match task.end().await {
             Ended::Done((reply, busy)) => (Ended::Done(reply), busy),
             Ended::Failed(error) => (Ended::Failed(error), None),
             Ended::Lost(error) => (Ended::Lost(error), None),
         };
-        self.respond(id, &limit, ended, busy)
+        self.respond(id, &bounds, ended, move || busy)
     }
 
-    fn respond(
+    /// What came of a call. Its slot is asked for if the answer streams, and is free else.
+    pub(super) fn respond(
         &self,
         id: InvocationId,
-        limit: &Limit,
+        bounds: &Bounds,
         ended: Ended<Reply>,
-        busy: Option<Busy>,
+        busy: impl FnOnce() -> Option<Busy>,
     ) -> Result<Response> {
+        let now = self.guests.clock.now();
         let reply = match ended {
             Ended::Done(reply) => reply,
             Ended::Failed(error) => Err(error),
             Ended::Lost(error) => return Err(error),
         };
-        match (reply, busy) {
-            (Ok(HandlerReply::Whole(payload)), busy) => whole(id, limit, payload, busy),
-            (Ok(HandlerReply::Stream(content_type, chunks)), Some(busy)) => {
-                let body = stream(&self.guests, limit.clone(), chunks, busy);
+        match reply {
+            Ok(HandlerReply::Whole(payload)) => whole(id, bounds, now, payload),
+            Ok(HandlerReply::Stream(content_type, chunks)) if let Some(busy) = busy() => {
+                let limit = Limit::of(&self.guests.clock, *bounds);
+                let body = stream(&self.guests, limit, chunks, busy);
                 Ok(Response::new(id, content_type, body))
             }
-            (Ok(_), _) => {
+            Ok(_) => {
                 let message = "it answered in a way that this version does not know";
                 let error = FunctionError::new(FunctionError::PROTOCOL, message);
-                Ok(limit.failure(id, error))
+                Ok(bounds.failure_at(id, now, error))
             }
-            (Err(error), _) => Ok(limit.failure(id, error)),
+            Err(error) => Ok(bounds.failure_at(id, now, error)),
         }
     }
 }
 
-fn whole(
-    id: InvocationId,
-    limit: &Limit,
-    payload: Payload,
-    busy: Option<Busy>,
-) -> Result<Response> {
-    let trailer = limit.trailer(Ok(()));
-    // The handler has ended at the time that the trailer says.
-    drop(busy);
+fn whole(id: InvocationId, bounds: &Bounds, now: Monotonic, payload: Payload) -> Result<Response> {
     let content_type = payload.content_type().clone();
     let bytes = payload.into_bytes();
-    let fault = limit.in_time(trailer.usage.duration)?;
-    match fault.and_then(|()| limit.check(bytes.len() as u64)) {
-        Ok(()) => Ok(Response::new(id, content_type, Body::whole(bytes, trailer))),
-        Err(error) => Ok(limit.failure(id, error)),
+    let fault = bounds.in_time(now.since(bounds.started()))?;
+    match fault.and_then(|()| bounds.check(bytes.len() as u64)) {
+        Ok(()) => {
+            let body = Body::whole(bytes, bounds.trailer_at(now, Ok(())));
+            Ok(Response::new(id, content_type, body))
+        }
+        Err(error) => Ok(bounds.failure_at(id, now, error)),
     }
 }
 
@@ -133,15 +110,16 @@ impl FunctionInstance for Instance {
         self.guests.lifecycle.id()
     }
 
-    async fn invoke(&self, invocation: Invocation, permit: Permit) -> Result<Response> {
-        let busy = self.guests.lifecycle.begin(permit)?;
-        let id = invocation.id;
-        let config = &self.revision.config;
-        let limit = Limit::new(&self.guests.clock, self.id(), config, invocation.deadline);
-        match self.guests.may_inline() {
-            true => self.inline(id, invocation.into(), limit, busy).await,
-            false => self.spawned(id, invocation.into(), limit, busy).await,
-        }
+    fn invoke<'a, 'f>(
+        &'a self,
+        invocation: Invocation,
+        permit: Permit,
+    ) -> BoxFuture<'f, Result<Response>>
+    where
+        'a: 'f,
+        Self: 'f,
+    {
+        Box::pin(Inline::new(self, invocation, permit))
     }
 
     fn health(&self) -> Health {

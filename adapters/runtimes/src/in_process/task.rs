@@ -13,7 +13,7 @@ use tokio::task::{JoinError, JoinHandle};
 use super::pace::Pace;
 use super::watch::{self, Watched};
 use crate::lifecycle::{Lifecycle, unavailable};
-use crate::limit::Limit;
+use crate::limit::{Bounds, Limit};
 
 /// How many calls may be polled within another on its stack: functions call functions.
 const NESTED: u32 = 4;
@@ -51,8 +51,8 @@ impl Guests {
     }
 
     /// What it means that the time of a call is over.
-    pub(super) fn expired<T>(&self, limit: &Limit) -> Ended<T> {
-        limit.expired().map_or_else(Ended::Lost, Ended::Failed)
+    pub(super) fn expired<T>(&self, bounds: &Bounds) -> Ended<T> {
+        bounds.expired().map_or_else(Ended::Lost, Ended::Failed)
     }
 }
 
