@@ -11,6 +11,9 @@ use crate::value::{Value, number};
 /// How many steps are told.
 const TOLD: usize = 500;
 
+/// How deep steps are indented.
+const INDENTED: usize = 40;
+
 /// How many characters of a value, and of a piece of the expression, are shown.
 const SHOWN: usize = 80;
 
@@ -92,7 +95,7 @@ impl fmt::Display for Explanation {
                 "",
                 step.expression,
                 step.outcome,
-                width = step.depth * 2
+                width = step.depth.min(INDENTED) * 2
             )?;
         }
         if self.omitted > 0 {

@@ -171,3 +171,77 @@ fn the_same_steps_are_always_taken() {
     assert_eq!(run(needed), run(needed + 1));
     assert_eq!(run(needed - 1).unwrap_err().code(), "D1012");
 }
+
+#[test]
+fn numbers_that_are_none_are_taken_everywhere() {
+    let functions = [
+        "$formatInteger(X, 'w')",
+        "$formatInteger(X, 'I')",
+        "$formatInteger(X, 'a')",
+        "$formatInteger(X, '#,##0')",
+        "$formatNumber(X, '#,##0.00')",
+        "$formatNumber(X, '0e0')",
+        "$formatBase(X, 2)",
+        "$formatBase(10, X)",
+        "$fromMillis(X)",
+        "$fromMillis(X, '[Y] [W] [w] [x] [FNn]')",
+        "$round(X, 2)",
+        "$round(1, X)",
+        "$substring('abc', X, X)",
+        "$pad('abc', X)",
+        "$power(X, X)",
+        "$split('a,b', ',', X)",
+        "$match('aa', /a/, X)",
+        "$replace('aa', 'a', 'b', X)",
+        "[1, 2][X]",
+        "[1, 2][[X]]",
+        "[X..2]",
+        "$sort([X, 1, X])",
+        "[X, 1, X]^($)",
+        "$sum([X])",
+        "$string([X])",
+        "$boolean(X)",
+        "/a/('aa', X)",
+        "$distinct([X, X])",
+        "X = X",
+        "-X",
+    ];
+    let numbers = [
+        "(0/0)",
+        "(1/0)",
+        "(-1/0)",
+        "1e300",
+        "-1e300",
+        "5e-324",
+        "9007199254740993",
+        "-0.5",
+    ];
+    for function in functions {
+        for number in numbers {
+            let source = function.replace('X', number);
+            // It gives a value or an error; it does not panic, nor take long.
+            let _ = evaluate(&source, few());
+        }
+    }
+}
+
+#[test]
+fn pictures_of_any_size_are_taken() {
+    let long = "0".repeat(70_000);
+    for source in [
+        format!("$formatNumber(1, '{long}')"),
+        format!("$formatNumber(1, '0.{long}')"),
+        format!("$formatNumber(1, '0e{long}')"),
+        format!("$formatInteger(1, '{long}')"),
+        format!("$fromMillis(1, '[Y{long}]')"),
+        "$fromMillis(1, '[Y,999999999-999999999]')".to_owned(),
+        format!("$toMillis('{long}', '[Y]')"),
+        format!("$toMillis('{}', '[Y]')", "9".repeat(300)),
+        "$toMillis('999999999', '[Y]')".to_owned(),
+        "$toMillis('2000-999999999-999999999', '[Y]-[M]-[D]')".to_owned(),
+        "$toMillis('275760-09-13', '[Y]-[M]-[D]')".to_owned(),
+        "$parseInteger('999999999999999999999999', '0')".to_owned(),
+    ] {
+        let _ = evaluate(&source, few());
+    }
+}

@@ -66,6 +66,7 @@ impl<'a> Evaluator<'a> {
         count: usize,
         mut key: impl FnMut(&mut Self, &'a Term, usize) -> Result<Value<'a>>,
     ) -> Result<Vec<usize>> {
+        self.budget.charge(count.saturating_mul(terms.len()))?;
         let mut keys: Vec<Option<Value<'a>>> = vec![None; count * terms.len()];
         self.merge_sort(count, |evaluator, left, right| {
             for (at, term) in terms.iter().enumerate() {

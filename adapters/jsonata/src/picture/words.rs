@@ -47,7 +47,7 @@ const END: f64 = 1e60;
 /// A whole number that is not negative, in words of which each begins with a capital letter.
 pub(super) fn to_words(number: f64, ordinal: bool) -> Option<String> {
     let mut words = String::new();
-    if number >= END {
+    if !(0.0..END).contains(&number) {
         return None;
     }
     write(number, ordinal, Lead::Nothing, &mut words);

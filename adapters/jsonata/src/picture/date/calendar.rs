@@ -144,7 +144,8 @@ pub(super) fn utc_of(date: [f64; 3], time: [f64; 4]) -> Option<f64> {
     } else {
         year
     };
-    let days = utc(year, month, 1) as f64 + (day - 1) as f64 * DAY as f64;
+    let first = days_from_civil(year + month.div_euclid(12), month.rem_euclid(12), 1);
+    let days = (first + day - 1) as f64 * DAY as f64;
     let [hour, minute, second, milli] = time.map(f64::trunc);
     let millis = days + hour * 3_600_000.0 + minute * 60_000.0 + second * 1000.0 + milli;
     (-REACH..=REACH).contains(&millis).then_some(millis)

@@ -5,6 +5,9 @@ use crate::error::{Error, Result};
 use super::super::regular_distance;
 use super::{Format, is};
 
+/// How many digits a part of a picture may ask for, as in JavaScript.
+const MOST_DIGITS: usize = 100;
+
 /// What a sub-picture asks for.
 #[derive(Clone, Debug)]
 pub(super) struct SubPicture {
@@ -70,6 +73,12 @@ pub(super) fn analyse(picture: &str, format: &Format) -> Result<SubPicture> {
     if least_integer == 0 && least_fraction == 0 {
         least_fraction = 1;
     }
+    let least_exponent = parts.exponent.map_or(0, mandatory);
+    for count in [least_integer, least_fraction, most_fraction, least_exponent] {
+        if count > MOST_DIGITS {
+            return Err(Error::new("D1001").with("value", count));
+        }
+    }
     let integer_groups = separators(parts.integer, true);
     let contains = |sign: &str| !sign.is_empty() && picture.contains(sign);
     Ok(SubPicture {
@@ -89,7 +98,7 @@ pub(super) fn analyse(picture: &str, format: &Format) -> Result<SubPicture> {
         scaling,
         least_fraction,
         most_fraction,
-        least_exponent: parts.exponent.map_or(0, mandatory),
+        least_exponent,
         has_point: contains(&format.decimal_separator),
     })
 }
