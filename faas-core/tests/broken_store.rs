@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use faas_core::store::batch::Effect;
-use faas_core::store::conformance::{CASES, Case, Fixture};
+use faas_core::store::conformance::{CASES, Case, Fixture, agrees_with_memory};
 use faas_core::store::{
     Batch, BatchId, BatchOutcome, Change, Committed, Durability, Entry, Key, Limits, MemoryStore,
     Page, Precondition, Revision, Scan, Space, Store, Version,
@@ -409,6 +409,40 @@ caught! {
 async fn a_wrapper_that_breaks_nothing_passes() {
     for (_, case) in CASES {
         case(fixture(Fault::None)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_wrapper_that_breaks_nothing_agrees_with_memory() {
+    for seed in 0..8 {
+        agrees_with_memory(fixture(Fault::None), seed, 400).await;
+    }
+}
+
+/// Those whose fault shows in what one caller does at a time.
+#[tokio::test(start_paused = true)]
+async fn what_does_not_agree_with_memory_is_caught() {
+    let faults = [
+        Fault::IgnoresPreconditions,
+        Fault::WrongErrorKind,
+        Fault::VersionReturns,
+        Fault::IgnoresReverse,
+        Fault::OverLimit,
+        Fault::ForgetsMore,
+        Fault::RevisionStands,
+        Fault::ReadsRaise,
+        Fault::WatchRepeats,
+        Fault::WatchSkips,
+        Fault::WatchIgnoresPrefix,
+        Fault::WatchHidesCompaction,
+        Fault::OneSpace,
+        Fault::OutcomeLost,
+        Fault::OutcomeOfRefused,
+    ];
+    for fault in faults {
+        let result = tokio::spawn(agrees_with_memory(fixture(fault), 1, 400)).await;
+        let error = result.expect_err(&format!("{fault:?} agrees"));
+        assert!(error.is_panic(), "{error}");
     }
 }
 

@@ -6,6 +6,7 @@
 //! | `config` | [`PostgresStoreBuilder`]: options, opening |
 //! | `schema` | the tables, their version, migrations |
 //! | `queue` | commits that wait, and which of them may go side by side |
+//! | `queue/uses` | what batches touch |
 //! | `lanes` | connections that commit, each a group at a time |
 //! | `lanes/judge` | what a group does, decided in memory |
 //! | `lanes/columns` | the same as columns of statements |

@@ -4,14 +4,16 @@
 //! one that was called before it, and that shares a key or a watched space with it, is under way in
 //! another lane or waits itself. What does not, overtakes. Within one group the order is the calls'.
 
-use std::collections::{HashMap, VecDeque};
+mod uses;
+
+use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use faas_core::store::batch::Effect;
-use faas_core::store::{Batch, BatchId, Committed, Key, Space};
+use faas_core::store::{Batch, BatchId, Committed};
 use faas_core::{ByteSize, Error, Hold, Result};
 use tokio::sync::{Notify, oneshot};
 
+use self::uses::Uses;
 use crate::error::closed;
 
 /// How many batches and operations one transaction takes at most: each operation takes a lock of
@@ -33,51 +35,6 @@ impl Bounds {
     pub(crate) fn new(items: usize, bytes: ByteSize) -> Self {
         let bytes = usize::try_from(bytes.0).unwrap_or(usize::MAX);
         Self { items, bytes }
-    }
-}
-
-/// A key, or, without one, the order of a watched space.
-type Touched = (Space, Option<Key>);
-
-/// What a batch touches, and whether it changes it.
-fn touched(batch: &Batch) -> impl Iterator<Item = (Touched, bool)> + '_ {
-    batch.operations().iter().flat_map(|operation| {
-        let writes = !matches!(operation.effect, Effect::Check);
-        let space = &operation.space;
-        let key = ((space.clone(), Some(operation.key.clone())), writes);
-        let order = (writes && space.is_watched()).then(|| ((space.clone(), None), true));
-        [Some(key), order].into_iter().flatten()
-    })
-}
-
-/// Who uses what, so that others keep their distance.
-#[derive(Debug, Default)]
-struct Uses(HashMap<Touched, (usize, usize)>);
-
-impl Uses {
-    fn add(&mut self, batch: &Batch) {
-        for (what, writes) in touched(batch) {
-            let (readers, writers) = self.0.entry(what).or_default();
-            *(if writes { writers } else { readers }) += 1;
-        }
-    }
-
-    fn remove(&mut self, batch: &Batch) {
-        for (what, writes) in touched(batch) {
-            if let Some((readers, writers)) = self.0.get_mut(&what) {
-                *(if writes { &mut *writers } else { &mut *readers }) -= 1;
-                if (*readers, *writers) == (0, 0) {
-                    self.0.remove(&what);
-                }
-            }
-        }
-    }
-
-    fn is_in_the_way_of(&self, batch: &Batch) -> bool {
-        touched(batch).any(|(what, writes)| {
-            let used = self.0.get(&what);
-            used.is_some_and(|(readers, writers)| *writers > 0 || writes && *readers > 0)
-        })
     }
 }
 
@@ -263,7 +220,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use faas_core::store::Precondition;
+    use faas_core::store::{Key, Precondition, Space};
     use futures::FutureExt;
 
     const A: Space = Space::unwatched("a");

@@ -10,6 +10,8 @@
 //! | `writer/turn` | one transaction: each batch judged and applied by itself |
 //! | `writer/upkeep` | what of changes and outcomes is kept |
 //! | `readers` | connections for reads, which never wait for the writer |
+//! | `reads` | `get`, `scan`, outcomes |
+//! | `shared` | what writer and store share |
 //! | `watch` | changes in order, pushed after the sync |
 //! | `store` | the `Store` over all this |
 //! | `maintenance` | backup, integrity, compaction |
@@ -20,7 +22,9 @@ mod file;
 mod maintenance;
 mod queue;
 mod readers;
+mod reads;
 mod schema;
+mod shared;
 mod store;
 mod watch;
 mod writer;

@@ -6,20 +6,22 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use faas_core::store::{
     AmbiguousCommit, Batch, BatchId, BatchOutcome, Change, Committed, Durability, Entry, Key,
-    KeyRange, Limits, Page, Revision, Scan, Space, Store, Version,
+    Limits, Page, Revision, Scan, Space, Store,
 };
 use faas_core::{Error, Result};
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::BoxStream;
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::Connection;
 use tokio::sync::watch;
 
 use crate::config::{SqliteStoreBuilder, Synchronous};
 use crate::error::Fault;
 use crate::file::DatabaseFile;
 use crate::queue::{Queue, Refusal};
-use crate::readers::{Read, Readers, blob};
-use crate::writer::{Counters, Refusals, Shared, Upkeep, Writer, declared_otherwise, empty_log};
+use crate::readers::{Read, Readers};
+use crate::reads;
+use crate::shared::{Counters, Refusals, Shared};
+use crate::writer::{Upkeep, Writer, empty_log};
 
 pub(crate) const LIMITS: Limits = Limits {
     operations: 1024,
@@ -98,7 +100,7 @@ impl SqliteStore {
         file.sync_directory()?;
         file.identify();
         let sqlite = |error| Fault::sqlite(config.path(), error);
-        let revisions = revisions(&connection).map_err(sqlite)?;
+        let revisions = reads::revisions(&connection).map_err(sqlite)?;
         let now = config.clock.now();
         let upkeep = Upkeep::load(&connection, config.kept, now).map_err(sqlite)?;
         let file = Arc::new(file);
@@ -170,12 +172,12 @@ impl SqliteStore {
 impl Store for SqliteStore {
     async fn get(&self, space: &Space, key: &Key) -> Result<Option<Entry>> {
         let (space, key) = (space.clone(), key.clone());
-        self.read("get", move |connection| get(connection, &space, key))
+        self.read("get", move |connection| reads::get(connection, &space, key))
             .await
     }
 
     async fn scan(&self, scan: Scan) -> Result<Page> {
-        self.read("scan", move |connection| page(connection, scan))
+        self.read("scan", move |connection| reads::page(connection, scan))
             .await
     }
 
@@ -208,7 +210,7 @@ impl Store for SqliteStore {
     }
 
     async fn outcome(&self, id: BatchId) -> Result<BatchOutcome> {
-        let read = move |connection: &Connection| outcome(connection, id).map(Ok);
+        let read = move |connection: &Connection| reads::outcome(connection, id).map(Ok);
         let stored = self.read("outcome", read).await?;
         Ok(match stored {
             Some(committed) => BatchOutcome::Committed(committed),
@@ -228,132 +230,4 @@ impl Store for SqliteStore {
     fn name(&self) -> &'static str {
         "SQLite"
     }
-}
-
-/// The last revision of each watched space.
-fn revisions(connection: &Connection) -> rusqlite::Result<Vec<(String, Revision)>> {
-    let mut statement = connection.prepare("SELECT name, revision FROM space WHERE watched")?;
-    let rows = statement.query_map([], |row| {
-        Ok((row.get(0)?, Revision(row.get::<_, i64>(1)? as u64)))
-    })?;
-    rows.collect()
-}
-
-fn version(row: &Row<'_>, column: usize) -> rusqlite::Result<Version> {
-    Ok(Version(row.get::<_, i64>(column)? as u64))
-}
-
-fn get(connection: &Connection, space: &Space, key: Key) -> Read<Option<Entry>> {
-    let mut statement = connection.prepare_cached(
-        "SELECT watched, version, value FROM space
-         LEFT JOIN entry ON entry.space = space.id AND entry.key = ?2 WHERE space.name = ?1",
-    )?;
-    let mut rows = statement.query(params![space.name(), key.as_bytes()])?;
-    let Some(row) = rows.next()? else {
-        return Ok(Ok(None));
-    };
-    if row.get::<_, bool>(0)? != space.is_watched() {
-        return Ok(Err(declared_otherwise("get", space)));
-    }
-    if row.get::<_, Option<i64>>(1)?.is_none() {
-        return Ok(Ok(None));
-    }
-    Ok(Ok(Some(Entry {
-        key,
-        version: version(row, 1)?,
-        value: blob(row, 2)?,
-    })))
-}
-
-fn page(connection: &Connection, scan: Scan) -> Read<Page> {
-    // One transaction: the revision is that of the entries.
-    let transaction = connection.unchecked_transaction()?;
-    let found = transaction
-        .prepare_cached("SELECT id, watched, revision FROM space WHERE name = ?1")?
-        .query_row([scan.space.name()], |row| {
-            Ok((
-                row.get::<_, i64>(0)?,
-                row.get::<_, bool>(1)?,
-                row.get::<_, i64>(2)? as u64,
-            ))
-        })
-        .optional()?;
-    let Some((space, watched, revision)) = found else {
-        return Ok(Ok(Page::default()));
-    };
-    if scan.space.is_watched() != watched {
-        return Ok(Err(declared_otherwise("scan", &scan.space)));
-    }
-    // One more than asked for tells whether there is more.
-    let wanted = scan.limit.saturating_add(1);
-    let mut entries = entries(&transaction, space, &scan.range, scan.reverse, wanted)?;
-    let more = entries.len() > scan.limit;
-    entries.truncate(scan.limit);
-    Ok(Ok(Page {
-        entries,
-        revision: Revision(revision),
-        more,
-    }))
-}
-
-fn entries(
-    connection: &Connection,
-    space: i64,
-    range: &KeyRange,
-    reverse: bool,
-    limit: usize,
-) -> rusqlite::Result<Vec<Entry>> {
-    // The bounds are apart so that each uses the index.
-    let query = match (range.end.is_some(), reverse) {
-        (true, false) => {
-            "SELECT key, version, value FROM entry
-             WHERE space = ?1 AND key >= ?2 AND key < ?4 ORDER BY key LIMIT ?3"
-        }
-        (true, true) => {
-            "SELECT key, version, value FROM entry
-             WHERE space = ?1 AND key >= ?2 AND key < ?4 ORDER BY key DESC LIMIT ?3"
-        }
-        (false, false) => {
-            "SELECT key, version, value FROM entry
-             WHERE space = ?1 AND key >= ?2 AND ?4 IS NULL ORDER BY key LIMIT ?3"
-        }
-        (false, true) => {
-            "SELECT key, version, value FROM entry
-             WHERE space = ?1 AND key >= ?2 AND ?4 IS NULL ORDER BY key DESC LIMIT ?3"
-        }
-    };
-    let mut statement = connection.prepare_cached(query)?;
-    let end = range.end.as_ref().map(Key::as_bytes);
-    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-    let rows = statement.query_map(params![space, range.start.as_bytes(), limit, end], |row| {
-        Ok(Entry {
-            key: Key::from_bytes(blob(row, 0)?),
-            version: version(row, 1)?,
-            value: blob(row, 2)?,
-        })
-    })?;
-    rows.collect()
-}
-
-fn outcome(connection: &Connection, id: BatchId) -> rusqlite::Result<Option<Committed>> {
-    let mut statement =
-        connection.prepare_cached("SELECT number, written, revisions FROM batch WHERE id = ?1")?;
-    let found = statement.query_row([id.0.to_be_bytes()], |row| {
-        let (number, written, revisions): (_, String, String) =
-            (version(row, 0)?, row.get(1)?, row.get(2)?);
-        let revisions: Vec<(String, u64)> = serde_json::from_str(&revisions).map_err(|error| {
-            rusqlite::Error::FromSqlConversionFailure(2, rusqlite::types::Type::Text, error.into())
-        })?;
-        let revisions = revisions.into_iter();
-        Ok(Committed {
-            versions: written
-                .chars()
-                .map(|c| (c == 'w').then_some(number))
-                .collect(),
-            revisions: revisions
-                .map(|(space, r)| (Space::declared(space, true), Revision(r)))
-                .collect(),
-        })
-    });
-    found.optional()
 }

@@ -11,12 +11,11 @@
 mod turn;
 mod upkeep;
 
-use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, mpsc};
 
 use faas_core::store::{AmbiguousCommit, BatchId, Committed, Revision};
-use faas_core::{Clock, Error, Result};
+use faas_core::{Error, Result};
 use rusqlite::wal::CheckpointMode;
 use rusqlite::{Connection, ErrorCode, MAIN_DB};
 
@@ -26,8 +25,7 @@ pub(crate) use self::upkeep::Upkeep;
 use crate::error::Fault;
 use crate::file::DatabaseFile;
 use crate::queue::{Request, Submission};
-use crate::readers::Readers;
-use crate::watch::Hub;
+use crate::shared::Shared;
 
 const COMMIT: &str = "commit";
 /// How many batches one transaction takes at most, and how many bytes before it takes no more.
@@ -35,52 +33,6 @@ const GROUP: usize = 1024;
 const GROUP_BYTES: usize = 16 << 20;
 /// The log is brought into the database when it has so many pages (of 4 KiB).
 const CHECKPOINT: u64 = 1000;
-/// How many refused batches are remembered.
-const KEPT_REFUSALS: usize = 65_536;
-
-/// What the writer shares with the store.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    pub(crate) file: Arc<DatabaseFile>,
-    pub(crate) readers: Arc<Readers>,
-    pub(crate) hub: Hub,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) refusals: Refusals,
-    pub(crate) counters: Counters,
-}
-
-/// What was done since the store was opened.
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    pub(crate) commits: AtomicU64,
-    pub(crate) transactions: AtomicU64,
-}
-
-/// The batches that did not happen, the last of them.
-#[derive(Debug, Default)]
-pub(crate) struct Refusals(Mutex<(HashSet<BatchId>, VecDeque<BatchId>)>);
-
-impl Refusals {
-    pub(crate) fn remember(&self, id: BatchId) {
-        let (known, order) = &mut *self.lock();
-        if order.len() >= KEPT_REFUSALS
-            && let Some(oldest) = order.pop_front()
-        {
-            known.remove(&oldest);
-        }
-        if known.insert(id) {
-            order.push_back(id);
-        }
-    }
-
-    pub(crate) fn contains(&self, id: BatchId) -> bool {
-        self.lock().0.contains(&id)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, (HashSet<BatchId>, VecDeque<BatchId>)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 /// A transaction that failed.
 enum Failure {

@@ -13,6 +13,7 @@
 //! [`Fixture`] where something else must live as long as the store, or where the store can be made
 //! to forget old changes.
 
+mod agreement;
 mod commits;
 pub mod crash;
 mod guarded;
@@ -32,6 +33,7 @@ use super::{Batch, Change, Committed, Entry, Key, KeyRange, Precondition, Revisi
 use super::{Space, Store};
 use crate::error::Result;
 
+pub use agreement::agrees_with_memory;
 pub use commits::{atomic, call_order, conflict, limits, outcome, submitted_at_call, versions};
 pub use reads::{no_uncertain_reads, ordered_scan, spaces_apart};
 pub use watches::{gap_free_watch, revisions_rise};

@@ -16,6 +16,13 @@ mod of_store {
     faas_core::store_conformance!(super::fixture);
 }
 
+#[tokio::test]
+async fn what_is_done_at_random_comes_to_what_it_does_in_memory() {
+    for seed in 0..4 {
+        faas_core::store::conformance::agrees_with_memory(fixture().await, seed, 400).await;
+    }
+}
+
 mod naming {
     use faas_resource::naming::StoreNaming;
 
