@@ -9,7 +9,7 @@ use faas_core::{
     Clock, Error, HookName, IdSource, MemoryStore, Result, RuntimeName, Store, TokioClock,
 };
 use faas_function::layer::FunctionLayerBuilder;
-use faas_function::registry::ObjectCode;
+use faas_function::registry::{FunctionConfig, FunctionId, ObjectCode};
 use faas_function::{CodeStore, Contract, FunctionLayer};
 use faas_resource::layer::{ResourceLayer, ResourceLayerBuilder};
 use faas_resource::naming::StoreNaming;
@@ -21,6 +21,8 @@ use object_store::memory::InMemory;
 use tempfile::TempDir;
 
 use crate::builder::{Change, PlatformBuilder};
+#[cfg(feature = "sqlite")]
+use crate::durable::DataDirectory;
 use crate::local::{Local, LocalOptions};
 use crate::platform::{Platform, Shared};
 use crate::stack::{self, AnyLayer};
@@ -42,6 +44,8 @@ pub(crate) struct Assembly {
     common: Common,
     #[cfg(feature = "memory")]
     handlers: faas_memory::Handlers,
+    /// Functions to be deployed before anything else goes on.
+    declared: Vec<(FunctionId, FunctionConfig)>,
     build_cache: BuildCache,
     layers: Vec<AnyLayer>,
     resources: ResourceLayerBuilder,
@@ -53,8 +57,17 @@ pub(crate) struct Assembly {
 impl Assembly {
     /// # Errors
     /// If a directory cannot be had. Faults are kept for [`start`](Self::start).
-    pub(crate) fn of(builder: PlatformBuilder) -> Result<Self> {
+    pub(crate) async fn of(
+        #[cfg_attr(not(feature = "sqlite"), expect(unused_mut))] mut builder: PlatformBuilder,
+    ) -> Result<Self> {
         let clock = builder.clock.unwrap_or_else(|| Arc::new(TokioClock::new()));
+        #[cfg(feature = "sqlite")]
+        if let Some(path) = builder.data_dir.take() {
+            let data = DataDirectory::open(&path, &clock).await?;
+            builder.store.get_or_insert(Arc::new(data.store));
+            builder.code.get_or_insert(Arc::new(data.code));
+            builder.build_cache.get_or_insert(data.builds);
+        }
         let ids = IdSource::random(clock.clone());
         let in_memory = || Arc::new(ObjectCode::new(Arc::new(InMemory::new()))) as _;
         let common = Common {
@@ -76,6 +89,10 @@ impl Assembly {
             process_root: builder.process_root,
         };
         let local = Local::new(&options)?;
+        #[cfg(feature = "memory")]
+        let (declared, faults) = declare(builder.declared, &local.handlers, local.faults.clone());
+        #[cfg(not(feature = "memory"))]
+        let (declared, faults) = (Vec::new(), local.faults.clone());
         let contracts = contracts(&local, builder.contracts);
         let agents = local.agents.iter().cloned().chain(builder.agents);
         let resources = resources(&common, builder.manager, agents, &contracts);
@@ -91,13 +108,14 @@ impl Assembly {
             name: builder.name.unwrap_or_else(|| "faas".to_owned()),
             #[cfg(feature = "memory")]
             handlers: local.handlers,
+            declared,
             build_cache,
             layers: builder.layers,
             resources: apply(resources, builder.resources),
             functions: apply(functions, builder.functions),
             workflows: apply(workflows, builder.workflows),
             common,
-            faults: local.faults,
+            faults,
         })
     }
 
@@ -111,6 +129,9 @@ impl Assembly {
         let resources = self.resources.build().await?;
         let functions = self.functions.resources(resources.manager().clone());
         let functions = functions.build().await?;
+        for (function, config) in self.declared {
+            functions.deploy(function, config).await?;
+        }
         let invoker = stack::build(functions.invoker(), self.layers);
         let workflows = self.workflows.invoker(invoker.clone()).build().await?;
         Ok(Platform {
@@ -155,6 +176,23 @@ impl BuildCache {
             Self::Temporary(directory) => directory.path().to_owned(),
         }
     }
+}
+
+/// Registers the handlers of declared functions; a bad name is one more fault.
+#[cfg(feature = "memory")]
+fn declare(
+    declared: Vec<crate::declared::Declared>,
+    handlers: &faas_memory::Handlers,
+    mut faults: Vec<String>,
+) -> (Vec<(FunctionId, FunctionConfig)>, Vec<String>) {
+    let mut functions = Vec::new();
+    for function in declared {
+        match function.register(handlers) {
+            Ok(function) => functions.push(function),
+            Err(error) => faults.push(error.message().to_owned()),
+        }
+    }
+    (functions, faults)
 }
 
 type Contracts = Vec<(RuntimeName, Arc<dyn Contract>)>;

@@ -36,6 +36,10 @@ pub struct PlatformBuilder {
     #[cfg(all(feature = "process", target_os = "linux"))]
     pub(crate) process_root: Option<PathBuf>,
     pub(crate) build_cache: Option<PathBuf>,
+    #[cfg(feature = "sqlite")]
+    pub(crate) data_dir: Option<PathBuf>,
+    #[cfg(feature = "memory")]
+    pub(crate) declared: Vec<crate::declared::Declared>,
     pub(crate) without_local_nodes: bool,
     pub(crate) manager: Option<Arc<dyn ResourceManager>>,
     pub(crate) agents: Vec<Arc<dyn NodeAgent>>,
@@ -64,6 +68,18 @@ impl PlatformBuilder {
     /// Where all state lies; a volatile store by default.
     pub fn store(mut self, store: Arc<dyn Store>) -> Self {
         self.store = Some(store);
+        self
+    }
+
+    /// Makes the platform durable: state goes into a SQLite file in this directory, and code and
+    /// builds beside it. It is made if it is not there, and belongs to one platform at a time.
+    ///
+    /// After a restart or a crash, functions and workflows are as they were, executions go on, and
+    /// instances that a function must have are started again. Declare the handlers of this process
+    /// with [`function`](Self::function), so that they are there when executions go on.
+    #[cfg(feature = "sqlite")]
+    pub fn data_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.data_dir = Some(path.into());
         self
     }
 
@@ -148,6 +164,6 @@ impl PlatformBuilder {
     /// `InvalidArgument` with every fault of the configuration, of all layers; those of the store,
     /// and of directories that cannot be had.
     pub async fn build(self) -> Result<Platform> {
-        Assembly::of(self)?.start().await
+        Assembly::of(self).await?.start().await
     }
 }

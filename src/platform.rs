@@ -3,6 +3,9 @@
 mod functions;
 mod workflows;
 
+#[cfg(feature = "memory")]
+pub(crate) use functions::function_id;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -107,7 +107,8 @@ impl FunctionLayer {
         &self.decisions
     }
 
-    /// Registers a function, or makes its next revision.
+    /// Registers a function, or makes its next revision; deploying what its latest revision is
+    /// already makes none.
     ///
     /// # Errors
     /// `InvalidArgument` with every fault of the configuration, `Unsupported` where it fits none of
@@ -122,6 +123,10 @@ impl FunctionLayer {
             match self.metadata.create(function.clone(), config.clone()).await {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 other => return other,
+            }
+            match self.metadata.get(&function).await {
+                Ok(record) if record.latest.config == config => return Ok(record),
+                _ => {}
             }
             match self.metadata.update(&function, config.clone(), None).await {
                 // Somebody deleted it between the two.

@@ -146,7 +146,7 @@ mod handlers {
     }
 }
 
-fn function_id(text: &str) -> Result<FunctionId> {
+pub(crate) fn function_id(text: &str) -> Result<FunctionId> {
     let FunctionRef {
         namespace,
         name,

@@ -1,4 +1,4 @@
-//! The suite of [`Contract`](super::Contract): one case for each rule of its contract.
+//! The suite of [`Contract`]: one case for each rule of its contract.
 //!
 //! Cases drive real things (sockets, files), so they use real time, bounded by
 //! [`Fixture::patience`].

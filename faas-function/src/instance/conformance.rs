@@ -1,4 +1,4 @@
-//! The suite of [`FunctionInstance`](super::FunctionInstance): one case for each rule of its
+//! The suite of [`FunctionInstance`]: one case for each rule of its
 //! contract.
 //!
 //! Cases drive real things (sockets, processes), so they use real time, bounded by

@@ -52,7 +52,7 @@ pub struct FunctionRecord {
 }
 
 impl FunctionRecord {
-    /// A record, for implementations of [`MetadataStore`].
+    /// A record, for implementations of [`MetadataStore`](super::MetadataStore).
     pub fn new(
         latest: Arc<FunctionRevision>,
         aliases: BTreeMap<AliasName, Alias>,
