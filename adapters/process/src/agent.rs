@@ -9,12 +9,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use faas_core::{Component, Description, Error, NodeName, Result, SandboxId};
 use faas_resource::agent::{
-    EnsureSandbox, Exec, ExitCauseKind, LogLine, NodeEvent, NodeInfo, SandboxPhase, SandboxState,
-    SandboxStatus, SandboxUsage,
+    Assign, AssignSandbox, EnsureSandbox, Exec, ExitCauseKind, LogLine, NodeEvent, NodeInfo,
+    SandboxState, SandboxStatus, SandboxUsage,
 };
 use faas_resource::hook::{Reach, ReachKind};
 use faas_resource::spec::ExecutableKind;
-use faas_resource::{CodeSource, Executable, NodeAgent};
+use faas_resource::{CodeSource, Executable, NodeAgent, SandboxSpec};
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use rustix::process::Signal;
@@ -22,9 +22,13 @@ use tokio::sync::broadcast;
 
 use crate::config::ProcessNodeBuilder;
 use crate::error;
-use crate::sandbox::{self, Started};
-use crate::table::Shared;
-use crate::watchdog;
+use crate::sandbox;
+use crate::table::{Handle, Shared};
+use crate::watchdog::{self, Watchdog};
+
+/// How often it is attempted to remove what is left of a node. What cannot be removed then is removed
+/// when a node starts at its root.
+const REMOVALS: usize = 10;
 
 /// A node whose sandboxes are child processes of this process; for trusted code.
 ///
@@ -46,7 +50,7 @@ impl ProcessNode {
         ProcessNodeBuilder::new(name, root, source)
     }
 
-    pub(crate) fn new(config: ProcessNodeBuilder, lock: File) -> Self {
+    pub(crate) fn new(config: ProcessNodeBuilder, watchdog: Watchdog, lock: File) -> Self {
         let mut info = NodeInfo::new(
             config.name.clone(),
             config.capacity.clone(),
@@ -55,6 +59,12 @@ impl ProcessNode {
         info.labels = config.labels.clone();
         info.taints = config.taints.clone();
         info.reach = [ReachKind::Loopback, ReachKind::Mount].into();
+        info.states = [
+            SandboxState::Created,
+            SandboxState::Paused,
+            SandboxState::Running,
+        ]
+        .into();
         info.exit_causes = [
             ExitCauseKind::Code,
             ExitCauseKind::Signal,
@@ -62,24 +72,9 @@ impl ProcessNode {
         ]
         .into();
         Self {
-            shared: Arc::new(Shared::new(info, config)),
+            shared: Arc::new(Shared::new(info, config, watchdog)),
             _lock: lock,
         }
-    }
-
-    fn check(&self, request: &EnsureSandbox) -> Result<()> {
-        let node = &self.shared.info.name;
-        request.spec.validate()?;
-        if request.state != SandboxState::Running {
-            let message = format!("node {node} has no state {:?}", request.state);
-            return Err(Error::unsupported("ensure sandbox", message));
-        }
-        if !matches!(request.spec.executable, Executable::Program(_)) {
-            let kind = request.spec.executable.kind();
-            let message = format!("node {node} runs programs, not a {kind:?}");
-            return Err(Error::unsupported("ensure sandbox", message));
-        }
-        Ok(())
     }
 }
 
@@ -92,8 +87,13 @@ impl Drop for ProcessNode {
         if started {
             watchdog::sweep(&sandboxes);
         }
-        // What cannot be removed now is removed when a node starts at this root.
-        let _ = std::fs::remove_dir_all(sandboxes);
+        // A directory that is being made just now can get in the way; then it is removed by whoever
+        // makes it, and the rest here.
+        for _ in 0..REMOVALS {
+            if std::fs::remove_dir_all(&sandboxes).is_ok() || !sandboxes.exists() {
+                break;
+            }
+        }
     }
 }
 
@@ -115,9 +115,8 @@ impl NodeAgent for ProcessNode {
         match kind {
             ReachKind::Loopback => Ok(Some(Reach::Loopback)),
             ReachKind::Mount => {
+                self.shared.make_directories(sandbox).await?;
                 let host = self.shared.mount(sandbox);
-                let made = tokio::fs::create_dir_all(&host).await;
-                made.map_err(|e| error::file("make mount", &host, e))?;
                 let guest = host.clone();
                 Ok(Some(Reach::Mount { host, guest }))
             }
@@ -126,43 +125,22 @@ impl NodeAgent for ProcessNode {
     }
 
     async fn ensure(&self, request: EnsureSandbox) -> Result<SandboxStatus> {
-        self.check(&request)?;
-        let id = request.id;
-        let (mut started, new) = self.shared.enter(&request)?;
-        if let Some(report) = new {
-            // A task of its own: dropping this future leaves a sandbox that is listed, or none.
-            tokio::spawn(sandbox::start(self.shared.clone(), request, report));
+        self.shared.check("ensure sandbox", &request.spec)?;
+        if let Some(status) = self.shared.settled(request.id, request.state) {
+            return Ok(status);
         }
-        let answer = started.wait_for(Option::is_some).await;
-        let failed = answer.map_err(|_| error::lost("ensure sandbox"))?.clone();
-        if let Some(Started::Failed(error)) = failed {
-            return Err(error);
-        }
-        let status = self.shared.status(id);
-        let status = status.ok_or_else(|| error::not_found("ensure sandbox", id))?;
-        if let SandboxPhase::Exited(cause) = &status.phase {
-            let message = format!("sandbox {id} has {cause}; stop it first");
-            return Err(Error::conflict("ensure sandbox", message));
-        }
-        Ok(status)
+        let handle = self.shared.enter(&request)?;
+        let shared = self.shared.clone();
+        // A task of its own: dropping this future leaves a sandbox that is listed, or none.
+        let brought = tokio::spawn(async move { sandbox::bring(&shared, &handle, &request).await });
+        brought.await.map_err(|_| error::lost("ensure sandbox"))?
     }
 
     async fn stop(&self, sandbox: SandboxId, grace: Duration) -> Result<()> {
-        if let Some((mut started, mut ended)) = self.shared.begin_stop(sandbox) {
-            // Closed: the start failed, or its runtime is gone.
-            let _ = started.wait_for(Option::is_some).await;
-            self.shared.signal(sandbox, Signal::TERM);
-            let clock = &self.shared.config.clock;
-            let forced = clock.sleep_until(clock.now() + grace);
-            let in_time = tokio::select! {
-                biased;
-                ended = ended.wait_for(|ended| *ended) => ended.is_ok(),
-                () = forced => false,
-            };
-            if !in_time {
-                self.shared.signal(sandbox, Signal::KILL);
-                let _ = ended.wait_for(|ended| *ended).await;
-            }
+        if let Some(handle) = self.shared.begin_stop(sandbox) {
+            let _turn = handle.turn.lock().await;
+            self.shared.end(&handle, grace).await;
+            return self.shared.remove(sandbox).await;
         }
         self.shared.remove(sandbox).await
     }
@@ -194,10 +172,74 @@ impl NodeAgent for ProcessNode {
     }
 
     fn exec(&self) -> Option<Arc<dyn Exec>> {
-        None
+        Some(self.shared.clone())
+    }
+
+    fn assign(&self) -> Option<Arc<dyn Assign>> {
+        Some(self.shared.clone())
     }
 
     fn describe(&self) -> Description {
         Description::new("ProcessNode").provides(Component::R4)
+    }
+}
+
+impl Shared {
+    fn check(&self, operation: &'static str, spec: &SandboxSpec) -> Result<()> {
+        spec.validate()?;
+        if matches!(spec.executable, Executable::Program(_)) {
+            return Ok(());
+        }
+        let (node, kind) = (&self.info.name, spec.executable.kind());
+        let message = format!("node {node} runs programs, not a {kind:?}");
+        Err(Error::unsupported(operation, message))
+    }
+
+    /// Has the processes of a sandbox end: gracefully first, and forced after `grace`.
+    async fn end(&self, handle: &Handle, grace: Duration) {
+        if self.signal(handle.id, Signal::TERM).is_none() {
+            // It was never started, or is at its end already.
+            if self.is_ending(handle.id) {
+                handle.ended().await;
+            }
+            return;
+        }
+        // A frozen one hears nothing.
+        self.signal(handle.id, Signal::CONT);
+        let clock = &self.config.clock;
+        let forced = clock.sleep_until(clock.now() + grace);
+        tokio::select! {
+            biased;
+            () = handle.ended() => return,
+            () = forced => {}
+        }
+        self.signal(handle.id, Signal::KILL);
+        handle.ended().await;
+    }
+}
+
+#[async_trait]
+impl Assign for Shared {
+    /// As long as it was not started, it may become another program.
+    async fn assign(&self, request: AssignSandbox) -> Result<SandboxStatus> {
+        const OPERATION: &str = "assign sandbox";
+        let id = request.id;
+        self.check(OPERATION, &request.spec)?;
+        let handle = self
+            .handle(id)
+            .ok_or_else(|| error::not_found(OPERATION, id))?;
+        let _turn = handle.turn.lock().await;
+        let standing = self.standing(OPERATION, &handle)?;
+        let status = standing.status;
+        if (status.workload, status.digest) == (request.workload, request.digest) {
+            return Ok(status);
+        }
+        if standing.state != SandboxState::Created {
+            let message = format!("sandbox {id} was started, and runs the program that it runs");
+            return Err(Error::unsupported(OPERATION, message));
+        }
+        let code = sandbox::code(self, &request.spec).await?;
+        self.assigned(&request, code);
+        Ok(self.standing(OPERATION, &handle)?.status)
     }
 }

@@ -1,10 +1,11 @@
 //! [`ProcessNodeBuilder`]: how a process node is set up.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs::{self, File, TryLockError};
 use std::io::Result as IoResult;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use faas_core::{ByteSize, Clock, Error, Millicpu, Name, NodeName, Resources, Result, TokioClock};
 use faas_resource::CodeSource;
@@ -13,7 +14,7 @@ use tempfile::TempDir;
 use crate::agent::ProcessNode;
 use crate::error;
 use crate::logs::Bounds;
-use crate::watchdog;
+use crate::watchdog::{self, Watchdog};
 
 /// The longest root, in bytes: a socket's path below it must fit the 108 bytes of unix(7).
 const LONGEST_ROOT: usize = 50;
@@ -164,7 +165,13 @@ impl ProcessNodeBuilder {
         for directory in ["sandboxes", "code"] {
             renew(&self.root.join(directory)).map_err(unusable)?;
         }
-        Ok(ProcessNode::new(self, lock))
+        let remains = match &self.temporary {
+            Some(_) => self.root.clone(),
+            None => self.root.join("sandboxes"),
+        };
+        let held = lock.try_clone().map_err(unusable)?;
+        let watchdog = Watchdog::new(&self.root, remains, held);
+        Ok(ProcessNode::new(self, watchdog, lock))
     }
 }
 
@@ -178,10 +185,20 @@ fn temporary_place(usual: PathBuf) -> PathBuf {
     }
 }
 
-/// Held until the node is dropped or dies.
+/// Held until the node is dropped, or dies and its watchdog has cleaned up after it: that takes a
+/// moment, which is waited for.
 fn lock(root: &Path) -> Result<File> {
+    const TRIES: u32 = 50;
+    const PAUSE: Duration = Duration::from_millis(10);
     let path = root.join(LOCK);
     let file = File::create(&path).map_err(|e| error::file("build process node", &path, e))?;
+    for _ in 1..TRIES {
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
+            _ => break,
+        }
+    }
+    // Once it is ours, this changes nothing.
     file.try_lock().map_err(|error| {
         let message = format!("{}: another node has this root: {error}", root.display());
         Error::conflict("build process node", message).with_source(error)

@@ -3,7 +3,11 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `agent` | the node: table of sandboxes, start, supervision, stop |
+//! | `agent` | the node: what is asked of it |
+//! | `table` | its sandboxes |
+//! | `sandbox` | one of them: creation, start, supervision |
+//! | `freezer` | pausing it, and letting it go on |
+//! | `exec` | commands inside of it |
 //! | `config` | [`ProcessNodeBuilder`] |
 //! | `code_cache` | code by digest, fetched once, verified, unpacked, bounded |
 //! | `watchdog` | kills our children when we die; sweeps what slipped through |
@@ -17,6 +21,8 @@ mod agent;
 mod code_cache;
 mod config;
 mod error;
+mod exec;
+mod freezer;
 mod logs;
 mod sandbox;
 mod table;

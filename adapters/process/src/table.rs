@@ -1,42 +1,81 @@
-//! The table of sandboxes, which the node and the tasks of its sandboxes share.
+//! The table of sandboxes, which the node and the tasks that work on them share.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use faas_core::{Error, Resources, Result, SandboxId};
+use faas_resource::SandboxSpec;
 use faas_resource::agent::{
-    EnsureSandbox, ExitCause, NodeEvent, NodeInfo, SandboxPhase, SandboxState, SandboxStatus,
-    SandboxUsage,
+    AssignSandbox, EnsureSandbox, ExitCause, NodeEvent, NodeInfo, SandboxPhase, SandboxState,
+    SandboxStatus, SandboxUsage,
 };
 use faas_resource::endpoint::Endpoint;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::sync::{broadcast, watch};
 
-use crate::code_cache::CodeCache;
+use crate::code_cache::{Code, CodeCache};
 use crate::config::ProcessNodeBuilder;
 use crate::error;
 use crate::logs::Logs;
-use crate::sandbox::Started;
 use crate::usage;
 use crate::watchdog::Watchdog;
 
 /// How many events a watcher may fall behind before it has to list again.
 const EVENTS: usize = 1024;
 
-type StartedReceiver = watch::Receiver<Option<Started>>;
-pub(crate) type StartedSender = watch::Sender<Option<Started>>;
+/// What a child is started with.
+pub(crate) type Environment = BTreeMap<String, String>;
+
+/// What the tasks that work on one sandbox share, however long it stays in the table.
+#[derive(Debug)]
+pub(crate) struct Handle {
+    pub(crate) id: SandboxId,
+    pub(crate) logs: Arc<Logs>,
+    /// One thing is done with it at a time, in the order in which it was asked for.
+    pub(crate) turn: tokio::sync::Mutex<()>,
+    /// Why it never came to be.
+    pub(crate) failed: OnceLock<Error>,
+    stopping: watch::Sender<bool>,
+    ended: watch::Sender<bool>,
+}
+
+impl Handle {
+    /// Ends when it is to be stopped.
+    pub(crate) async fn stopping(&self) {
+        let mut stopping = self.stopping.subscribe();
+        // The sender lives as long as this.
+        let _ = stopping.wait_for(|stopping| *stopping).await;
+    }
+
+    /// Ends when its processes have.
+    pub(crate) async fn ended(&self) {
+        let mut ended = self.ended.subscribe();
+        let _ = ended.wait_for(|ended| *ended).await;
+    }
+}
 
 struct Entry {
+    handle: Arc<Handle>,
     status: SandboxStatus,
+    spec: Arc<SandboxSpec>,
     takes: Resources,
-    logs: Arc<Logs>,
+    /// Keeps the code on disk, from when all is there until it has ended.
+    code: Option<Arc<Code>>,
+    /// What its command was started with, and where it is reached, once it was started.
+    started: Option<(Environment, Endpoint)>,
     /// Its first process and process group, from its start until just before it is reaped: while
     /// it is here, the number cannot mean anything else.
     pid: Option<Pid>,
-    started: StartedReceiver,
-    ended: watch::Sender<bool>,
-    stopping: bool,
+}
+
+/// Where a sandbox stands for whoever has its turn.
+pub(crate) struct Standing {
+    pub(crate) state: SandboxState,
+    pub(crate) spec: Arc<SandboxSpec>,
+    /// Whether all is there that it needs to be started.
+    pub(crate) code: Option<Arc<Code>>,
+    pub(crate) status: SandboxStatus,
 }
 
 /// What the node and the tasks of its sandboxes share.
@@ -50,13 +89,13 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(info: NodeInfo, config: ProcessNodeBuilder) -> Self {
+    pub(crate) fn new(info: NodeInfo, config: ProcessNodeBuilder, watchdog: Watchdog) -> Self {
         let directory = config.root.join("code");
         Self {
             info,
             code: CodeCache::new(directory, config.code_cache, config.source.clone()),
             config,
-            watchdog: Watchdog::default(),
+            watchdog,
             entries: Mutex::default(),
             events: broadcast::Sender::new(EVENTS),
         }
@@ -88,14 +127,30 @@ impl Shared {
         self.directory(sandbox).join("m")
     }
 
-    /// The entry's start, and where to report it if the caller is the one to do it.
-    pub(crate) fn enter(
-        &self,
-        request: &EnsureSandbox,
-    ) -> Result<(StartedReceiver, Option<StartedSender>)> {
+    pub(crate) fn work(&self, sandbox: SandboxId) -> PathBuf {
+        self.directory(sandbox).join("w")
+    }
+
+    /// Makes the directories of a sandbox. The one that holds them all is not made again: where it
+    /// is gone, the node is.
+    pub(crate) async fn make_directories(&self, sandbox: SandboxId) -> Result<()> {
+        let own = self.directory(sandbox);
+        for directory in [own, self.work(sandbox), self.mount(sandbox)] {
+            match tokio::fs::create_dir(&directory).await {
+                Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                    return Err(error::file("make directory", &directory, error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The sandbox that is asked for, which is entered if it is not there yet.
+    pub(crate) fn enter(&self, request: &EnsureSandbox) -> Result<Arc<Handle>> {
         let mut entries = self.lock();
         if let Some(entry) = entries.get(&request.id) {
-            return Ok((entry.started.clone(), None));
+            return Ok(entry.handle.clone());
         }
         let takes = request.spec.resources.clone();
         let taken = entries
@@ -111,22 +166,87 @@ impl Shared {
         let phase = SandboxPhase::In(SandboxState::Created);
         let mut status = SandboxStatus::new(request.id, request.workload, request.digest, phase);
         status.cookie = request.prepared.cookie.clone();
-        let (report, started) = watch::channel(None);
-        let entry = Entry {
-            status,
-            takes,
-            logs: Arc::new(Logs::new(self.config.logs, self.config.clock.clone())),
-            pid: None,
-            started: started.clone(),
+        let logs = Logs::new(self.config.logs, self.config.clock.clone());
+        let handle = Arc::new(Handle {
+            id: request.id,
+            logs: Arc::new(logs),
+            turn: tokio::sync::Mutex::default(),
+            failed: OnceLock::new(),
+            stopping: watch::Sender::new(false),
             ended: watch::Sender::new(false),
-            stopping: false,
+        });
+        let entry = Entry {
+            handle: handle.clone(),
+            status,
+            spec: request.spec.clone(),
+            takes,
+            code: None,
+            started: None,
+            pid: None,
         };
         entries.insert(request.id, entry);
-        Ok((started, Some(report)))
+        Ok(handle)
+    }
+
+    pub(crate) fn handle(&self, sandbox: SandboxId) -> Option<Arc<Handle>> {
+        Some(self.lock().get(&sandbox)?.handle.clone())
+    }
+
+    /// Where a sandbox stands that can still be worked on.
+    pub(crate) fn standing(&self, operation: &'static str, handle: &Handle) -> Result<Standing> {
+        if let Some(error) = handle.failed.get() {
+            return Err(error.clone());
+        }
+        let entries = self.lock();
+        let stopped = || {
+            let message = format!("sandbox {} was stopped meanwhile", handle.id);
+            Error::cancelled(operation, message)
+        };
+        let entry = entries.get(&handle.id).ok_or_else(stopped)?;
+        if *handle.stopping.borrow() {
+            return Err(stopped());
+        }
+        match &entry.status.phase {
+            SandboxPhase::Exited(cause) => {
+                let message = format!("sandbox {} has {cause}; stop it first", handle.id);
+                Err(Error::conflict(operation, message))
+            }
+            SandboxPhase::In(state) => Ok(Standing {
+                state: *state,
+                spec: entry.spec.clone(),
+                code: entry.code.clone(),
+                status: entry.status.clone(),
+            }),
+        }
+    }
+
+    /// All is there that it needs to be started.
+    pub(crate) fn created(&self, sandbox: SandboxId, code: Arc<Code>) {
+        let mut entries = self.lock();
+        if let Some(entry) = entries.get_mut(&sandbox) {
+            entry.code = Some(code);
+            self.tell(NodeEvent::Sandbox(entry.status.clone()));
+        }
+    }
+
+    /// It is another workload's, and another program, from now on.
+    pub(crate) fn assigned(&self, request: &AssignSandbox, code: Arc<Code>) {
+        let mut entries = self.lock();
+        if let Some(entry) = entries.get_mut(&request.id) {
+            (entry.code, entry.spec) = (Some(code), request.spec.clone());
+            (entry.status.workload, entry.status.digest) = (request.workload, request.digest);
+            self.tell(NodeEvent::Sandbox(entry.status.clone()));
+        }
     }
 
     /// Registers a process that has just been started, under the lock that signals take.
-    pub(crate) fn spawned(&self, sandbox: SandboxId, pid: Pid, endpoint: Endpoint) -> Result<()> {
+    pub(crate) fn spawned(
+        &self,
+        sandbox: SandboxId,
+        pid: Pid,
+        environment: Environment,
+        endpoint: Endpoint,
+    ) -> Result<()> {
         let mut entries = self.lock();
         let entry = entries
             .get_mut(&sandbox)
@@ -135,10 +255,26 @@ impl Shared {
             Error::unavailable("start sandbox", format!("no watchdog: {error}")).with_source(error)
         })?;
         entry.pid = Some(pid);
-        entry.status.phase = SandboxPhase::In(SandboxState::Running);
-        entry.status.endpoint = Some(endpoint);
-        self.tell(NodeEvent::Sandbox(entry.status.clone()));
+        entry.started = Some((environment, endpoint));
+        self.enter_state(entry, SandboxState::Running);
         Ok(())
+    }
+
+    /// It is paused, or runs again, unless it has ended meanwhile.
+    pub(crate) fn changed(&self, sandbox: SandboxId, state: SandboxState) {
+        let mut entries = self.lock();
+        if let Some(entry) = entries.get_mut(&sandbox)
+            && matches!(entry.status.phase, SandboxPhase::In(_))
+        {
+            self.enter_state(entry, state);
+        }
+    }
+
+    fn enter_state(&self, entry: &mut Entry, state: SandboxState) {
+        entry.status.phase = SandboxPhase::In(state);
+        let endpoint = entry.started.as_ref().map(|(_, endpoint)| endpoint.clone());
+        entry.status.endpoint = endpoint.filter(|_| state == SandboxState::Running);
+        self.tell(NodeEvent::Sandbox(entry.status.clone()));
     }
 
     /// The first process has ended and is not reaped yet: kills what is left of its group.
@@ -156,46 +292,55 @@ impl Shared {
     pub(crate) fn ended(&self, sandbox: SandboxId, cause: ExitCause) {
         let mut entries = self.lock();
         if let Some(entry) = entries.get_mut(&sandbox) {
-            let cause = if entry.stopping {
-                ExitCause::Stopped
-            } else {
-                cause
-            };
-            entry.status.phase = SandboxPhase::Exited(cause);
-            entry.status.endpoint = None;
-            self.tell(NodeEvent::Sandbox(entry.status.clone()));
-            entry.ended.send_replace(true);
+            let stopped = *entry.handle.stopping.borrow();
+            let cause = if stopped { ExitCause::Stopped } else { cause };
+            self.exit(entry, cause);
         }
+    }
+
+    fn exit(&self, entry: &mut Entry, cause: ExitCause) {
+        entry.status.phase = SandboxPhase::Exited(cause);
+        entry.status.endpoint = None;
+        entry.code = None;
+        self.tell(NodeEvent::Sandbox(entry.status.clone()));
+        entry.handle.ended.send_replace(true);
     }
 
     /// It never ran, and nothing of it is left.
-    pub(crate) fn failed(&self, sandbox: SandboxId, error: &Error) {
+    pub(crate) fn failed(&self, handle: &Handle, error: &Error) {
+        // Set before it leaves the table: who waits for its turn finds the one or the other.
+        let _ = handle.failed.set(error.clone());
         let mut entries = self.lock();
-        if let Some(mut entry) = entries.remove(&sandbox) {
-            let cause = ExitCause::StartFailure(error.to_string());
-            entry.status.phase = SandboxPhase::Exited(cause);
-            self.tell(NodeEvent::Sandbox(entry.status));
-            self.tell(NodeEvent::Removed(sandbox));
+        if let Some(mut entry) = entries.remove(&handle.id) {
+            self.exit(&mut entry, ExitCause::StartFailure(error.to_string()));
+            self.tell(NodeEvent::Removed(handle.id));
         }
     }
 
-    /// From here on its end counts as a stop.
-    pub(crate) fn begin_stop(
-        &self,
-        sandbox: SandboxId,
-    ) -> Option<(StartedReceiver, watch::Receiver<bool>)> {
-        let mut entries = self.lock();
-        let entry = entries.get_mut(&sandbox)?;
-        entry.stopping = true;
-        Some((entry.started.clone(), entry.ended.subscribe()))
-    }
-
-    pub(crate) fn signal(&self, sandbox: SandboxId, signal: Signal) {
+    /// From here on its end counts as a stop, and what prepares its start is cut short.
+    pub(crate) fn begin_stop(&self, sandbox: SandboxId) -> Option<Arc<Handle>> {
         let entries = self.lock();
-        if let Some(pid) = entries.get(&sandbox).and_then(|entry| entry.pid) {
-            // It may have ended just now.
-            let _ = kill_process_group(pid, signal);
-        }
+        let handle = entries.get(&sandbox)?.handle.clone();
+        handle.stopping.send_replace(true);
+        Some(handle)
+    }
+
+    /// Signals its process group; answers whether it has one.
+    pub(crate) fn signal(&self, sandbox: SandboxId, signal: Signal) -> Option<Pid> {
+        let entries = self.lock();
+        let pid = entries.get(&sandbox)?.pid?;
+        // It may have ended just now.
+        let _ = kill_process_group(pid, signal);
+        Some(pid)
+    }
+
+    /// Whether its first process has ended, and it is being cleared away.
+    pub(crate) fn is_ending(&self, sandbox: SandboxId) -> bool {
+        let entries = self.lock();
+        entries.get(&sandbox).is_some_and(|entry| {
+            let in_state = matches!(entry.status.phase, SandboxPhase::In(_));
+            in_state && entry.started.is_some() && entry.pid.is_none()
+        })
     }
 
     /// Kills all that runs, whatever became of the watchdog.
@@ -206,13 +351,19 @@ impl Shared {
         }
     }
 
-    /// Removes what has ended, with its directory.
+    /// Removes what has ended or never started, with its directory.
     pub(crate) async fn remove(&self, sandbox: SandboxId) -> Result<()> {
         self.clear(sandbox).await?;
         let mut entries = self.lock();
-        let ended = |entry: &Entry| matches!(entry.status.phase, SandboxPhase::Exited(_));
-        if entries.get(&sandbox).is_some_and(ended) {
-            entries.remove(&sandbox);
+        let idle = |entry: &Entry| entry.pid.is_none() && *entry.handle.stopping.borrow();
+        if !entries.get(&sandbox).is_some_and(idle) {
+            return Ok(());
+        }
+        if let Some(mut entry) = entries.remove(&sandbox) {
+            if let SandboxPhase::In(_) = entry.status.phase {
+                self.exit(&mut entry, ExitCause::Stopped);
+            }
+            entry.handle.logs.close();
             self.tell(NodeEvent::Removed(sandbox));
         }
         Ok(())
@@ -229,8 +380,13 @@ impl Shared {
         }
     }
 
-    pub(crate) fn status(&self, sandbox: SandboxId) -> Option<SandboxStatus> {
-        Some(self.lock().get(&sandbox)?.status.clone())
+    /// Where a sandbox stands, if it is in that state and nothing is left to do for that.
+    pub(crate) fn settled(&self, sandbox: SandboxId, state: SandboxState) -> Option<SandboxStatus> {
+        let entries = self.lock();
+        let entry = entries.get(&sandbox)?;
+        let there = entry.code.is_some() && !*entry.handle.stopping.borrow();
+        let settled = there && entry.status.phase == SandboxPhase::In(state);
+        settled.then(|| entry.status.clone())
     }
 
     pub(crate) fn statuses(&self) -> Vec<SandboxStatus> {
@@ -241,7 +397,7 @@ impl Shared {
     }
 
     pub(crate) fn logs(&self, sandbox: SandboxId) -> Option<Arc<Logs>> {
-        Some(self.lock().get(&sandbox)?.logs.clone())
+        Some(self.lock().get(&sandbox)?.handle.logs.clone())
     }
 
     pub(crate) fn usage(&self, sandbox: SandboxId) -> Result<SandboxUsage> {
@@ -249,5 +405,14 @@ impl Shared {
         let entry = entries.get(&sandbox);
         let entry = entry.ok_or_else(|| error::not_found("read usage", sandbox))?;
         Ok(entry.pid.map(usage::read).unwrap_or_default())
+    }
+
+    /// What the command of a running sandbox was started with.
+    pub(crate) fn environment(&self, sandbox: SandboxId) -> Option<Environment> {
+        let entries = self.lock();
+        let entry = entries.get(&sandbox)?;
+        let runs = entry.status.is_running() && entry.pid.is_some();
+        let started = entry.started.as_ref().filter(|_| runs);
+        started.map(|(environment, _)| environment.clone())
     }
 }

@@ -2,14 +2,16 @@
 //!
 //! A parent-death signal would cost `posix_spawn` and follows the spawning *thread*. Instead one
 //! small shell per node reads the process groups that we start from a pipe. However we die, the
-//! kernel closes the pipe, and the shell kills what is registered. What we started and had not
-//! registered yet is found by a mark in its environment when a node starts at the same root.
+//! kernel closes the pipe, and the shell kills what is registered; what we started and had not
+//! registered yet, or what left its group, it finds by a mark in its environment. If somebody kills
+//! the shell together with us, a node that starts at the same root looks for that mark.
 
 use std::collections::BTreeSet;
+use std::fs::File;
 use std::io::{Error as IoError, Result as IoResult, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -17,34 +19,81 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::DIRECTORY_VARIABLE;
 
-/// POSIX sh; `kill` is a builtin, so that it needs neither PATH nor a new process.
+/// POSIX sh; `kill` is a builtin, so that the groups need neither PATH nor a new process. The rest is
+/// for our death alone: whoever closes us properly does it without.
+///
+/// `$1` marks the environment of our sandboxes, and `$2` is what is to be removed.
 const SCRIPT: &str = r#"
 trap '' HUP INT QUIT TERM
-groups=' '
+groups=' ' closed=
 while read -r verb group; do
     case $verb in
     add) groups="$groups$group " ;;
     del) case $groups in
         *" $group "*) groups="${groups%%" $group "*} ${groups#*" $group "}" ;;
         esac ;;
+    end) closed=1 ;;
     esac
 done
 for group in $groups; do kill -9 "-$group"; done
+test "$closed" && exit
+# What left its group, or was not registered yet. Twice: the environment of a process in the midst
+# of an exec reads as empty.
+for round in 1 2; do
+    for file in $(LC_ALL=C grep -lsF "$1" /proc/[0-9]*/environ); do
+        process=${file#/proc/}
+        kill -9 "${process%/environ}"
+    done
+done
+rm -rf "$2"
 "#;
 
-#[derive(Debug, Default)]
+/// What a shell is told when it starts.
+#[derive(Debug)]
+struct Charge {
+    /// What the environment of each of our processes has.
+    mark: std::ffi::OsString,
+    /// What is left of us on disk.
+    remains: PathBuf,
+    /// Held by the shell, too: while it cleans up after our death, nobody else has the root.
+    lock: Option<File>,
+}
+
+#[derive(Debug)]
 struct State {
     /// `None` until the first group, for a node that starts nothing needs none, and once closed.
     shell: Option<Child>,
     closed: bool,
     groups: BTreeSet<i32>,
+    charge: Charge,
 }
 
 /// Kills the registered process groups when it is closed, or when this process dies.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Watchdog(Mutex<State>);
 
 impl Watchdog {
+    /// A watchdog over the sandboxes of a root, whose lock is held; `remains` is removed if we die.
+    pub(crate) fn new(root: &Path, remains: PathBuf, lock: File) -> Self {
+        let mut mark = std::ffi::OsString::from(format!("{DIRECTORY_VARIABLE}="));
+        mark.push(root.join("sandboxes/"));
+        Self(Mutex::new(State {
+            shell: None,
+            closed: false,
+            groups: BTreeSet::new(),
+            charge: Charge {
+                mark,
+                remains,
+                lock: Some(lock),
+            },
+        }))
+    }
+
+    /// Whether the node is going, and nothing is to be started any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -81,6 +130,9 @@ impl Watchdog {
     pub(crate) fn close(&self) -> bool {
         let mut state = self.lock();
         state.closed = true;
+        state.charge.lock = None;
+        // If it cannot be told, it looks for more than there is.
+        let _ = state.tell("end", 0);
         let shell = state.shell.take();
         drop(state);
         let Some(mut shell) = shell else {
@@ -114,7 +166,7 @@ impl State {
             let _ = shell.kill();
             let _ = shell.wait();
         }
-        self.shell = Some(spawn()?);
+        self.shell = Some(self.charge.spawn()?);
         for group in self.groups.clone() {
             self.tell("add", group)?;
         }
@@ -122,17 +174,23 @@ impl State {
     }
 }
 
-fn spawn() -> IoResult<Child> {
-    Command::new("/bin/sh")
-        .args(["-c", SCRIPT, "faas-watchdog"])
-        .env_clear()
-        .current_dir("/")
-        // A group of its own: what is sent to ours from a terminal does not reach it.
-        .process_group(0)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
+impl Charge {
+    fn spawn(&self) -> IoResult<Child> {
+        let lock = self.lock.as_ref().map(File::try_clone).transpose()?;
+        Command::new("/bin/sh")
+            .args(["-c", SCRIPT, "faas-watchdog"])
+            .arg(&self.mark)
+            .arg(&self.remains)
+            .env_clear()
+            .current_dir("/")
+            // A group of its own: what is sent to ours from a terminal does not reach it.
+            .process_group(0)
+            .stdin(Stdio::piped())
+            // Nothing is written: it is there to be held.
+            .stdout(lock.map_or_else(Stdio::null, Stdio::from))
+            .stderr(Stdio::null())
+            .spawn()
+    }
 }
 
 /// Kills every process whose environment says that it belongs to a sandbox at or below

@@ -1,6 +1,6 @@
 //! A node over a temporary directory, with shell scripts as programs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,7 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use faas_core::{Digest, Error, Result, SandboxId, WorkloadId};
-use faas_process::{ProcessNode, ProcessNodeBuilder};
+use faas_process::{DIRECTORY_VARIABLE, ProcessNode, ProcessNodeBuilder};
 use faas_resource::agent::{EnsureSandbox, ExitCause, NodeEvent, SandboxPhase};
 use faas_resource::spec::{Packing, Program};
 use faas_resource::{CodeSource, Executable, SandboxSpec};
@@ -20,6 +20,8 @@ use futures::stream::BoxStream;
 #[derive(Debug, Default)]
 pub(crate) struct Codes {
     codes: Mutex<BTreeMap<Digest, Bytes>>,
+    /// What is asked for and never answered.
+    stuck: Mutex<BTreeSet<Digest>>,
     pub(crate) fetches: AtomicUsize,
 }
 
@@ -32,6 +34,10 @@ impl Codes {
             .expect("test set-up")
             .insert(digest, bytes);
         digest
+    }
+
+    pub(crate) fn stick(&self, digest: Digest) {
+        self.stuck.lock().expect("test set-up").insert(digest);
     }
 
     pub(crate) fn lie(&self, digest: Digest, bytes: &'static [u8]) {
@@ -47,6 +53,10 @@ impl CodeSource for Codes {
     async fn fetch(&self, digest: &Digest) -> Result<Bytes> {
         self.fetches.fetch_add(1, Ordering::SeqCst);
         tokio::task::yield_now().await;
+        let stuck = self.stuck.lock().expect("test set-up").contains(digest);
+        if stuck {
+            std::future::pending::<()>().await;
+        }
         let found = self.codes.lock().expect("test set-up").get(digest).cloned();
         found.ok_or_else(|| Error::not_found("fetch code", digest.to_string()))
     }
@@ -136,4 +146,51 @@ pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
     tokio::time::timeout(SOON, poll)
         .await
         .unwrap_or_else(|_| panic!("{what}"));
+}
+
+/// The processes whose environment says that they are of a sandbox at or below a directory, and
+/// the state of each, by proc(5).
+pub(crate) fn marked(directory: &Path) -> Vec<(u32, char)> {
+    let mark = format!("{DIRECTORY_VARIABLE}={}", directory.display());
+    let all = std::fs::read_dir("/proc").expect("test set-up").flatten();
+    let numbers = all.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    let found = numbers.filter_map(|pid: u32| {
+        let environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
+        let mut variables = environment.split(|byte| *byte == 0);
+        variables.find(|variable| variable.starts_with(mark.as_bytes()))?;
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let state = stat.rsplit_once(") ")?.1.chars().next()?;
+        Some((pid, state))
+    });
+    found.collect()
+}
+
+/// Zombies among our own children, of a command of that name.
+pub(crate) fn zombies(command: &str) -> usize {
+    let me = std::process::id().to_string();
+    let all = std::fs::read_dir("/proc").expect("test set-up").flatten();
+    let stats = all.filter_map(|entry| std::fs::read_to_string(entry.path().join("stat")).ok());
+    let ours = stats.filter(|stat| {
+        let Some((name, fields)) = stat.rsplit_once(") ") else {
+            return false;
+        };
+        let mut fields = fields.split(' ');
+        let zombie = fields.next() == Some("Z");
+        zombie && fields.next() == Some(&me) && name.ends_with(command)
+    });
+    ours.count()
+}
+
+/// Kills the first process of a sandbox, from outside.
+pub(crate) async fn kill_marked(directory: &Path) {
+    // In the midst of an exec it cannot be seen.
+    until("it has no process", || !marked(directory).is_empty()).await;
+    let Some((pid, _)) = marked(directory).into_iter().min() else {
+        panic!("it has ended by itself");
+    };
+    let kill = format!("kill -9 {pid}");
+    let killed = std::process::Command::new("/bin/sh")
+        .args(["-c", &kill])
+        .status();
+    assert!(killed.expect("a shell").success());
 }

@@ -3,4 +3,7 @@
 mod common;
 mod conformance;
 mod death;
+mod exec;
+mod leftovers;
 mod node;
+mod states;
