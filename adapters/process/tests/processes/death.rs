@@ -66,16 +66,17 @@ struct Victim {
 
 /// A process that starts and stops sandboxes, in the midst of that.
 fn start_victim(kind: &str) -> Victim {
-    let mut child = Command::new(std::env::current_exe().unwrap())
+    let mut child = Command::new(std::env::current_exe().expect("test set-up"))
         .args(["--exact", "death::victim", "--nocapture"])
         .env(VICTIM, kind)
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        .expect("test set-up");
+    let mut lines = BufReader::new(child.stdout.take().expect("test set-up")).lines();
     let mut value = |name: &str| {
-        let found = lines.find_map(|line| Some(line.unwrap().strip_prefix(name)?.to_owned()));
+        let found =
+            lines.find_map(|line| Some(line.expect("test set-up").strip_prefix(name)?.to_owned()));
         found.expect("the victim says it")
     };
     let sandboxes = value("sandboxes: ").into();
@@ -86,8 +87,8 @@ fn start_victim(kind: &str) -> Victim {
 impl Victim {
     /// Kills it, as nothing can be handled, and waits for what is left of its sandboxes to go.
     async fn kill(mut self) -> Option<String> {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.child.kill().expect("test set-up");
+        self.child.wait().expect("test set-up");
         let gone = async {
             while !marked(&self.sandboxes).is_empty() || self.sandboxes.exists() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -104,10 +105,10 @@ impl Victim {
 /// What is left of the sandboxes of a process that is killed while it starts and stops them.
 pub(crate) async fn left_of_the_killed() -> Option<String> {
     let victim = tokio::task::spawn_blocking(|| start_victim("rooted")).await;
-    let victim = victim.unwrap();
-    let root = victim.sandboxes.parent().unwrap().to_owned();
+    let victim = victim.expect("test set-up");
+    let root = victim.sandboxes.parent().expect("test set-up").to_owned();
     let left = victim.kill().await;
-    std::fs::remove_dir_all(root).unwrap();
+    std::fs::remove_dir_all(root).expect("test set-up");
     left
 }
 
