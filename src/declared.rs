@@ -12,11 +12,14 @@ use crate::builder::PlatformBuilder;
 use crate::local::HANDLER;
 use crate::platform::function_id;
 
+type Register = Box<dyn FnOnce(&Handlers, HandlerName) + Send>;
+type Configure = Box<dyn FnOnce(&mut FunctionConfig) + Send>;
+
 /// A function, not registered yet.
 pub(crate) struct Declared {
     function: String,
-    register: Box<dyn FnOnce(&Handlers, HandlerName) + Send>,
-    configure: Box<dyn FnOnce(&mut FunctionConfig) + Send>,
+    register: Register,
+    configure: Configure,
 }
 
 impl Declared {
