@@ -41,11 +41,11 @@ fn steps() -> Definition {
         workflow.task(&name(n), "step", |task| {
             task.input(match n {
                 0 => Expression::input(""),
-                _ => Expression::result(&name(n - 1), ""),
+                _ => Expression::result(name(n - 1), ""),
             })
         })
     });
-    let last = Expression::result(&name(STEPS - 1), "");
+    let last = Expression::result(name(STEPS - 1), "");
     all.output(last).build().expect("it is well-formed")
 }
 
