@@ -1,5 +1,5 @@
 //! Amazon States Language (<https://states-language.net/spec.html>): a front end that compiles
-//! definitions to [`Program`](crate::Program)s.
+//! definitions to [`Program`]s.
 //!
 //! ```
 //! use faas_workflow::asl::StatesLanguage;
