@@ -19,6 +19,8 @@ mod random;
 mod regex;
 mod signature;
 mod stack;
+#[cfg(feature = "states-language")]
+mod states_language;
 mod value;
 
 pub use context::Context;
@@ -27,3 +29,5 @@ pub use error::{Error, ErrorKind};
 pub use explain::{Explanation, Step};
 pub use expression::Expression;
 pub use limits::Limits;
+#[cfg(feature = "states-language")]
+pub use states_language::StatesExpressions;

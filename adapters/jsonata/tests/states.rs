@@ -40,7 +40,8 @@ fn range_counts_in_steps() {
     assert_eq!(value("$range(1, 9, 2)"), json!([1, 3, 5, 7, 9]));
     assert_eq!(value("$range(0, 1, 0.25)"), json!([0, 0.25, 0.5, 0.75, 1]));
     assert_eq!(value("$range(3, 1, -1)"), json!([3, 2, 1]));
-    assert_eq!(value("$range(1, 0, 1)"), json!([]));
+    assert_eq!(value("$range(1, 9, 9)"), json!(1));
+    assert_eq!(value("$range(1, 0, 1)"), json!(null));
     assert_eq!(code("$range(1, 2, 0)"), "D4003");
     assert_eq!(code("$range(0, 1e300, 1)"), "D2015");
 }

@@ -45,8 +45,8 @@ pub enum ExpressionError {
 
 /// What an expression may use.
 pub struct ExpressionScope<'a> {
-    /// `$states`: the state's input, the context object, the result or the error.
-    pub states: &'a Value,
+    /// The fields of `$states`: the state's input, the context object, the result or the error.
+    pub states: &'a [(&'a str, &'a Value)],
     /// Any other variable of the workflow.
     pub variable: &'a dyn Fn(&str) -> Option<Arc<Value>>,
     /// The time.

@@ -4,6 +4,7 @@
 //! of a Parallel state, an iteration of a Map. A frame is in one state and waits for one thing. Each
 //! event makes work; a turn does the work, up to a bound, so that no definition can hold the engine.
 
+mod aborted;
 mod child;
 mod choice;
 mod context;
@@ -17,6 +18,7 @@ mod map;
 mod parallel;
 mod reader;
 mod records;
+mod recovery;
 mod states;
 mod task;
 mod turn;

@@ -36,6 +36,11 @@ pub(crate) fn files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
+/// One of them.
+pub(crate) fn read(file: &Path) -> Case {
+    serde_json::from_str(&std::fs::read_to_string(file).unwrap()).unwrap()
+}
+
 #[derive(Debug, Deserialize)]
 pub(crate) struct Case {
     pub(crate) id: String,

@@ -18,36 +18,38 @@ mod verdict;
 #[cfg(test)]
 mod world;
 
-use case::{Case, files, folder};
+use std::sync::Arc;
 
-/// Features that nothing here has: JSONata's evaluator is another crate's, and AWS's TestState API
-/// is none of ours.
-const EXCLUDED: [&str; 3] = ["jsonata", "mixed-query-language", "test-state"];
+use faas_jsonata::StatesExpressions;
+use faas_workflow::asl::StatesLanguage;
+
+use case::{Case, files, folder, read};
+
+/// What JSONPath alone can do. Never is a case excluded by its name.
+const EXPRESSIONS: [&str; 2] = ["jsonata", "mixed-query-language"];
+
+/// AWS's TestState API, which is none of ours.
+const TEST_STATE: &str = "test-state";
 
 /// How much of a fault is shown.
 const SHOWN: usize = 600;
 
-#[test]
-fn executions_are_what_aws_recorded() {
+/// Runs the cases that `wanted` says, and tells what came of them.
+fn judge(name: &str, states: &StatesLanguage, wanted: impl Fn(&Case) -> bool) {
     let Some(folder) = folder() else {
         return;
     };
     let only = std::env::var("FAAS_CASE").unwrap_or_default();
     let (mut passed, mut excluded, mut failed) = (0, 0, Vec::new());
-    for file in files(&folder) {
-        let text = std::fs::read_to_string(&file).unwrap();
-        let case: Case = serde_json::from_str(&text).unwrap();
+    for case in files(&folder).iter().map(|file| read(file)) {
         if !case.id.contains(&only) {
             continue;
         }
-        if EXCLUDED
-            .iter()
-            .any(|feature| case.features.iter().any(|f| f == feature))
-        {
+        if !wanted(&case) {
             excluded += 1;
             continue;
         }
-        match verdict::faults(&case) {
+        match verdict::faults(&case, states) {
             faults if faults.is_empty() => passed += 1,
             faults => failed.push((case.id, faults)),
         }
@@ -58,10 +60,30 @@ fn executions_are_what_aws_recorded() {
             println!("    {}", fault.chars().take(SHOWN).collect::<String>());
         }
     }
-    println!(
-        "asl-cases: {passed} passed, {} failed, {excluded} excluded",
-        failed.len()
-    );
-    assert!(passed + failed.len() > 0, "there are no cases");
-    assert!(failed.is_empty(), "{} cases fail", failed.len());
+    let failures = failed.len();
+    println!("{name}: {passed} passed, {failures} failed, {excluded} excluded");
+    assert!(passed + failures > 0, "there are no cases");
+    assert!(failed.is_empty(), "{failures} cases fail");
+}
+
+fn has(case: &Case, features: &[&str]) -> bool {
+    case.features
+        .iter()
+        .any(|own| features.contains(&own.as_str()))
+}
+
+#[test]
+fn executions_are_what_aws_recorded() {
+    judge("asl-cases", &StatesLanguage::new(), |case| {
+        !has(case, &EXPRESSIONS) && !has(case, &[TEST_STATE])
+    });
+}
+
+#[test]
+fn executions_with_expressions_are_what_aws_recorded() {
+    let expressions = Arc::new(StatesExpressions::default());
+    let states = StatesLanguage::new().with_expressions(expressions);
+    judge("asl-cases-jsonata", &states, |case| {
+        has(case, &EXPRESSIONS) && !has(case, &[TEST_STATE])
+    });
 }

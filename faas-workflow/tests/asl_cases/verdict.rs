@@ -27,8 +27,8 @@ fn settings(case: &Case) -> Settings {
     settings
 }
 
-pub(crate) fn faults(case: &Case) -> Vec<String> {
-    let states = StatesLanguage::new().with_settings(settings(case));
+pub(crate) fn faults(case: &Case, states: &StatesLanguage) -> Vec<String> {
+    let states = states.clone().with_settings(settings(case));
     let mut faults = validation(case, &states);
     for (index, execution) in case.executions.iter().enumerate() {
         if let Some(fault) = start_fault(execution) {
@@ -82,7 +82,7 @@ fn validation(case: &Case, states: &StatesLanguage) -> Vec<String> {
         let place = wanted["location"]
             .as_str()
             .filter(|place| place.starts_with('/'));
-        let fits = |(own, at): &(&str, &str)| *own == code && place.is_none_or(|p| p == *at);
+        let fits = |(own, at): &(&str, &str)| *own == code && place.is_none_or(|p| names(p, at));
         if !told.iter().any(fits) {
             faults.push(format!("{wanted} is not among {told:?}"));
         }
@@ -98,6 +98,14 @@ fn validation(case: &Case, states: &StatesLanguage) -> Vec<String> {
         }
     }
     faults
+}
+
+/// Whether ours is the place that AWS names, or one within it.
+fn names(place: &str, ours: &str) -> bool {
+    ours == place
+        || ours
+            .strip_prefix(place)
+            .is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// The diagnostics that AWS gave, of whichever operation.

@@ -45,7 +45,8 @@ fn partition<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
     call.array(parts?)
 }
 
-/// From the first number to the last, both of them included, in steps.
+/// From the first number to the last, both of them included, in steps. Step Functions gives a
+/// sequence: one number is no array.
 fn range<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
     let (Value::Number(first), Value::Number(last), Value::Number(step)) =
         (call.argument(0), call.argument(1), call.argument(2))
@@ -63,7 +64,7 @@ fn range<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
     )]
     let count = count as usize;
     call.evaluator.budget.extend(0, count)?;
-    call.array(
+    call.sequence(
         (0..count)
             .map(|at| Value::Number(first + at as f64 * step))
             .collect(),

@@ -9,11 +9,11 @@ fn find(path: &str, value: &Value) -> Result<Value, PathError> {
 
 fn store() -> Value {
     json!({
-        "store": { "book": [
+        "store": { "bicycle": { "price": 19.95 }, "book": [
             { "title": "A", "price": 8.95, "isbn": "1" },
             { "title": "B", "price": 12.99 },
             { "title": "c", "price": 22 },
-        ], "bicycle": { "price": 19.95 } },
+        ] },
         "limit": 10, "delivery-partner": "UQS", "n": [3, 1, 2],
     })
 }

@@ -1,7 +1,7 @@
 //! Frames within frames.
 
-use super::exit::Broken;
 use super::frame::{Active, Child, Frame, FrameId, Item, Job, Link, Position, StreamId};
+use super::recovery::Broken;
 use super::turn::After;
 use super::{Failure, Turn, Work};
 use crate::asl::model::StateIndex;
@@ -102,6 +102,7 @@ impl Turn<'_> {
             Job::Parallel(mut job) => {
                 job.running.insert(link.child);
                 frame.last = last;
+                self.record_branches_aborted(&mut frame, &job, Some(link.child));
                 let broken = Broken::Children(Some(Job::Parallel(job)));
                 self.state_failed(&mut frame, active, failure, broken)
             }

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::evaluate::Evaluator;
-use super::exit::Broken;
 use super::failure::{Failure, ITEM_READER, THRESHOLD, Trouble};
 use super::frame::{Active, Frame, Job, MapJob, MapRun, Position};
 use super::records::{Details, details};
-use super::states::own_failure;
+use super::recovery::Broken;
 use super::task::failure_of;
 use super::turn::After;
 use super::{Turn, reader};
@@ -154,10 +153,7 @@ impl Turn<'_> {
             .and_then(|()| self.iterate(frame, &mut active, state, map, job));
         match iterated {
             Ok(after) => self.keep(frame, active, after),
-            Err(trouble) => {
-                let failure = own_failure(state, &active, trouble);
-                self.state_failed(frame, active, failure, Broken::Children(None))
-            }
+            Err(trouble) => self.own_failed(frame, active, trouble, Broken::Children(None)),
         }
     }
 

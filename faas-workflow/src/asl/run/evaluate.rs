@@ -1,6 +1,5 @@
 //! The evaluation of paths, calls, expressions and templates.
 
-use std::cell::OnceCell;
 use std::sync::Arc;
 
 use faas_core::policy::SeededRandom;
@@ -8,7 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value};
 
 use super::context::Context;
-use super::failure::{DATA_LIMIT, INTRINSIC, PARAMETER_PATH, QUERY, RUNTIME, Trouble};
+use super::failure::{DATA_LIMIT, INTRINSIC, PARAMETER_PATH, RUNTIME, Trouble};
 use crate::asl::expression::{CompiledExpression, ExpressionError, ExpressionScope};
 use crate::asl::intrinsic::{Argument, Call, Function, unescape};
 use crate::asl::model::{Kind, Selection};
@@ -32,7 +31,6 @@ pub(super) struct Evaluator<'a> {
     pub(super) random: &'a mut SeededRandom,
     pub(super) now: Timestamp,
     budget: usize,
-    states: OnceCell<Value>,
 }
 
 /// Why a path gives nothing.
@@ -70,7 +68,6 @@ impl<'a> Evaluator<'a> {
             random,
             now,
             budget,
-            states: OnceCell::new(),
         }
     }
 
@@ -195,18 +192,12 @@ impl<'a> Evaluator<'a> {
         field: &str,
     ) -> Result<Value, Trouble> {
         let entropy = self.random.next_u64();
-        let states = self.states.get_or_init(|| {
-            let mut states = Map::new();
-            states.insert("input".into(), Value::clone(self.input));
-            states.insert("context".into(), self.context.whole(true));
-            if let Some((name, value)) = self.outcome {
-                states.insert(name.into(), value.clone());
-            }
-            Value::Object(states)
-        });
+        let object = self.context_for(text);
+        let mut states = vec![("input", &**self.input), ("context", &object)];
+        states.extend(self.outcome);
         let context = &self.context;
         let scope = ExpressionScope {
-            states,
+            states: &states,
             variable: &|name| context.run.variable(context.frame, name),
             now: self.now,
             entropy,
@@ -214,7 +205,7 @@ impl<'a> Evaluator<'a> {
         let trouble = |what: &str| {
             let detail =
                 format!("The JSONata expression '{text}' specified for the field '{field}' {what}");
-            Trouble::new(QUERY, detail)
+            Trouble::of_field(field, detail)
         };
         let value = match compiled.evaluate(&scope) {
             Ok(Some(value)) => value,
@@ -230,6 +221,18 @@ impl<'a> Evaluator<'a> {
         };
         self.spend(size(&value))?;
         Ok(value)
+    }
+
+    /// The context object as far as an expression can use it: it holds the execution's input, which
+    /// is not copied for each item of a Map.
+    fn context_for(&self, text: &str) -> Value {
+        const SMALL: [&str; 4] = [".Map", ".State", ".Task", ".StateMachine"];
+        let mut uses = text.split("context").skip(1).peekable();
+        if uses.peek().is_none() {
+            return Value::Null;
+        }
+        let small = uses.all(|rest| SMALL.iter().any(|part| rest.starts_with(part)));
+        self.context.whole(!small)
     }
 
     /// A template as data: what is one whole path is shared.

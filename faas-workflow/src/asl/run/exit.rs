@@ -1,20 +1,17 @@
 //! Leaving states: what a state gives, which variables it sets, and where an execution goes next.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::{Map, Value};
 
 use super::Turn;
-use super::failure::{DATA_LIMIT, Failure, RESULT_PATH, Trouble};
-use super::frame::{Active, Frame, Job, Position};
-use super::states::own_failure;
+use super::evaluate;
+use super::failure::{DATA_LIMIT, RESULT_PATH, Trouble};
+use super::frame::{Active, Frame, Position};
 use super::turn::After;
-use super::{Alarm, evaluate};
 use crate::asl::expression::QueryLanguage;
-use crate::asl::model::{Catcher, Jitter, Kind, Next, ResultPath, Retrier, State};
+use crate::asl::model::{Kind, Next, ResultPath, State};
 use crate::asl::path::ReferenceStep;
-use crate::asl::settings::MAX_SECONDS;
 use crate::asl::template::Template;
 use crate::asl::value::size;
 use crate::program::Data;
@@ -25,14 +22,6 @@ pub(super) struct Exit<'e> {
     /// `Output`, of JSONata.
     pub(super) output: Option<&'e Template>,
     pub(super) next: Next,
-}
-
-/// What of a state failed.
-pub(super) enum Broken {
-    /// What it does itself.
-    Itself,
-    /// Its branches or iterations, with what there is of them.
-    Children(Option<Job>),
 }
 
 impl Turn<'_> {
@@ -96,7 +85,7 @@ impl Turn<'_> {
         Ok((output, assigned))
     }
 
-    fn assigned(
+    pub(super) fn assigned(
         &mut self,
         frame: &Frame,
         active: &Active,
@@ -113,7 +102,7 @@ impl Turn<'_> {
     }
 
     /// `Assign`, `Output`; without `Output` the state gives `default`.
-    fn express(
+    pub(super) fn express(
         &mut self,
         frame: &Frame,
         active: &Active,
@@ -139,7 +128,7 @@ impl Turn<'_> {
     }
 
     /// Sets the variables and goes on.
-    fn leave(
+    pub(super) fn leave(
         &mut self,
         frame: &mut Frame,
         state: &State,
@@ -184,111 +173,10 @@ impl Turn<'_> {
         }
         Ok(())
     }
-
-    /// A state failed: it is tried again, or its error is caught, or the frame fails, and stays as it
-    /// is in case that the execution is redriven.
-    pub(super) fn state_failed(
-        &mut self,
-        frame: &mut Frame,
-        mut active: Box<Active>,
-        failure: Failure,
-        broken: Broken,
-    ) -> After {
-        let state = self.machine.state(active.state);
-        let matches = |errors: &[String]| errors.iter().any(|name| failure.matches(name));
-        let retrier = state
-            .retry
-            .iter()
-            .position(|retrier| matches(&retrier.errors));
-        if let Some(index) = retrier
-            && active
-                .retries
-                .get(index)
-                .is_some_and(|done| *done < state.retry[index].attempts)
-        {
-            let delay = self.retry_delay(&state.retry[index], active.retries[index]);
-            self.drop_children(broken);
-            active.retries[index] += 1;
-            active.retry_count += 1;
-            let timer = self.set_timer(delay, Alarm::Delay(frame.id));
-            active.job = Job::Delay { timer, retry: true };
-            frame.position = Position::In(active);
-            return After::Blocked;
-        }
-        if !matches!(broken, Broken::Itself) {
-            let kind = state.kind.name();
-            self.record(frame, &format!("{kind}StateFailed"), Map::new());
-        }
-        let caught = state.catch.iter().find(|catcher| matches(&catcher.errors));
-        let failure = match caught {
-            None => failure,
-            Some(catcher) => match self.catch(frame, &active, state, catcher, &failure) {
-                Ok(after) => {
-                    self.drop_children(broken);
-                    return after;
-                }
-                Err(trouble) => own_failure(state, &active, trouble),
-            },
-        };
-        if let Broken::Children(Some(job)) = broken {
-            active.job = job;
-        }
-        frame.position = Position::In(active);
-        After::Failed(failure)
-    }
-
-    fn drop_children(&mut self, broken: Broken) {
-        if let Broken::Children(Some(job)) = broken {
-            let mut open = Vec::new();
-            self.cancel_job(job, &mut open);
-            self.cancel(open);
-        }
-    }
-
-    fn retry_delay(&mut self, retrier: &Retrier, done: u32) -> Duration {
-        let most = retrier.max_delay.unwrap_or(MAX_SECONDS).min(MAX_SECONDS) as f64;
-        let exponent = i32::try_from(done).unwrap_or(i32::MAX);
-        let seconds = retrier.interval as f64 * retrier.backoff.powi(exponent);
-        let delay = Duration::from_secs_f64(seconds.clamp(0.0, most));
-        match retrier.jitter {
-            Jitter::None => delay,
-            Jitter::Full => {
-                let millis = u64::try_from(delay.as_millis()).unwrap_or(u64::MAX - 1);
-                Duration::from_millis(self.random.next_u64() % (millis + 1))
-            }
-        }
-    }
-
-    fn catch(
-        &mut self,
-        frame: &mut Frame,
-        active: &Active,
-        state: &State,
-        catcher: &Catcher,
-        failure: &Failure,
-    ) -> Result<After, Trouble> {
-        let error = Arc::new(failure.output());
-        let exit = Exit {
-            assign: catcher.assign.as_ref(),
-            output: catcher.output.as_ref(),
-            next: Next::To(catcher.next),
-        };
-        let (output, assigned) = match state.query {
-            QueryLanguage::JsonPath => {
-                let assigned = self.assigned(frame, active, &error, exit.assign)?;
-                (place(&catcher.result_path, &active.input, error)?, assigned)
-            }
-            QueryLanguage::Jsonata => {
-                let outcome = Some(("errorOutput", &error));
-                self.express(frame, active, outcome, &error, &exit)?
-            }
-        };
-        self.leave(frame, state, output, assigned, exit.next)
-    }
 }
 
 /// `ResultPath`.
-fn place(path: &ResultPath, input: &Data, result: Data) -> Result<Data, Trouble> {
+pub(super) fn place(path: &ResultPath, input: &Data, result: Data) -> Result<Data, Trouble> {
     match path {
         ResultPath::Whole => Ok(result),
         ResultPath::Discard => Ok(input.clone()),

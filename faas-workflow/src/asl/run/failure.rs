@@ -31,6 +31,10 @@ pub(super) struct Failure {
 pub(super) struct Trouble {
     pub(super) error: &'static str,
     pub(super) detail: String,
+    /// The field whose expression it is about.
+    pub(super) field: Option<String>,
+    /// Whether it shows only after the state's fields were computed.
+    pub(super) late: bool,
 }
 
 impl Trouble {
@@ -38,7 +42,21 @@ impl Trouble {
         Self {
             error,
             detail: detail.into(),
+            field: None,
+            late: false,
         }
+    }
+
+    /// An expression's fault.
+    pub(super) fn of_field(field: &str, detail: impl Into<String>) -> Self {
+        let mut trouble = Self::new(QUERY, detail);
+        trouble.field = Some(field.into());
+        trouble
+    }
+
+    pub(super) fn late(mut self) -> Self {
+        self.late = true;
+        self
     }
 
     pub(super) fn runtime(detail: impl Into<String>) -> Self {

@@ -83,6 +83,8 @@ pub(super) struct Active {
     pub(super) input: Data,
     pub(super) entered: Timestamp,
     pub(super) entered_event: u64,
+    /// What that event follows.
+    pub(super) before: u64,
     /// How often each retrier has counted.
     pub(super) retries: Vec<u32>,
     pub(super) retry_count: u32,

@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use super::Turn;
 use super::child::Start;
 use super::evaluate::Evaluator;
-use super::exit::Broken;
 use super::failure::{Failure, QUERY, Trouble};
 use super::frame::{Active, Child, Frame, Item, Job, Link, MapJob};
 use super::records::details;
-use super::states::{own_failure, unexpected};
+use super::recovery::Broken;
+use super::states::unexpected;
 use super::turn::After;
 use crate::asl::expression::QueryLanguage;
 use crate::asl::intrinsic::uuid;
@@ -37,9 +37,10 @@ impl Turn<'_> {
             Mode::Inline => limits.inline_concurrency,
             Mode::Distributed => limits.distributed_concurrency,
         };
-        let concurrency = match concurrency.and_then(|n| usize::try_from(n).ok()) {
-            Some(0) | None => most,
-            Some(given) => given.min(most),
+        let concurrency = match concurrency.map(usize::try_from) {
+            Some(Ok(0)) | None => most,
+            Some(Ok(given)) => given.min(most),
+            Some(Err(_)) => return Err(Trouble::runtime("MaxConcurrency cannot be negative.")),
         };
         let items = match &map.reader {
             Some(_) => Arc::new(Value::Array(Vec::new())),
@@ -227,6 +228,7 @@ impl Turn<'_> {
         let failed = details(json!({ "name": &*state.name, "index": link.slot }));
         self.record_after(frame.stream, last, "MapIterationFailed", failed);
         frame.last = last;
+        self.record_iterations_aborted(frame, &state.name, &job);
         job.running.insert(link.child);
         let broken = Broken::Children(Some(Job::Map(job)));
         self.state_failed(frame, active, failure, broken)
@@ -248,10 +250,9 @@ impl Turn<'_> {
         if job.next < job.results.len() {
             let started = self.start_iteration(frame, &active, state, map, &mut job, previous);
             if let Err(trouble) = started {
-                let failure = own_failure(state, &active, trouble);
                 job.next -= 1;
                 let broken = Broken::Children(Some(Job::Map(job)));
-                return self.state_failed(frame, active, failure, broken);
+                return self.own_failed(frame, active, trouble, broken);
             }
         }
         if job.finished + job.failed < job.results.len() {

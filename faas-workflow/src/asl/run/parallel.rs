@@ -7,11 +7,10 @@ use serde_json::Value;
 
 use super::Turn;
 use super::child::Start;
-use super::exit::Broken;
 use super::failure::Trouble;
 use super::frame::{Active, Frame, Job, ParallelJob};
 use super::records::Details;
-use super::states::own_failure;
+use super::recovery::Broken;
 use super::turn::After;
 use crate::asl::model::{State, StateIndex};
 use crate::program::Data;
@@ -79,10 +78,7 @@ impl Turn<'_> {
         let state = self.machine.state(active.state);
         match self.exit(frame, &mut active, state, Arc::new(list)) {
             Ok(after) => self.keep(frame, active, after),
-            Err(trouble) => {
-                let failure = own_failure(state, &active, trouble);
-                self.state_failed(frame, active, failure, Broken::Itself)
-            }
+            Err(trouble) => self.own_failed(frame, active, trouble, Broken::Itself),
         }
     }
 }

@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::evaluate::Absent;
-use super::exit::Broken;
 use super::failure::{Failure, QUERY, Trouble};
 use super::frame::{Active, Frame, FrameId, Job, Position};
+use super::recovery::Broken;
 use super::turn::After;
 use super::{Alarm, Turn};
 use crate::asl::model::{Amount, Kind, State, Text, Wait};
@@ -28,12 +28,14 @@ impl Turn<'_> {
             Position::Before(index, input) => {
                 let state = machine.state(index);
                 frame.steps += 1;
+                let before = frame.last;
                 let entered = self.record_entered(frame, state.kind.name(), &state.name, &input);
                 Box::new(Active {
                     state: index,
                     input,
                     entered: self.at,
                     entered_event: entered,
+                    before,
                     retries: vec![0; state.retry.len()],
                     retry_count: 0,
                     call: 0,
@@ -46,8 +48,14 @@ impl Turn<'_> {
         match self.attempt(frame, &mut active, state) {
             Ok(after) => self.keep(frame, active, after),
             Err(trouble) => {
-                let failure = own_failure(state, &active, trouble);
-                self.state_failed(frame, active, failure, Broken::Itself)
+                // A Map that cannot begin has failed nevertheless, if that may be caught.
+                let broken = match &state.kind {
+                    Kind::Map(_) | Kind::Parallel { .. } if trouble.error == QUERY => {
+                        Broken::Children(None)
+                    }
+                    _ => Broken::Itself,
+                };
+                self.own_failed(frame, active, trouble, broken)
             }
         }
     }
@@ -209,7 +217,10 @@ impl Turn<'_> {
         });
         if let Query::Expression { .. } = &place.query {
             let whole = whole.ok_or_else(|| unexpected(place, "number", &value))?;
-            let bad = || Trouble::new(QUERY, format!("The Seconds field is out of range: {whole}"));
+            let bad = || {
+                let detail = format!("The Seconds field is out of range: {whole}");
+                Trouble::of_field(&place.field, detail).late()
+            };
             return u64::try_from(whole)
                 .ok()
                 .filter(|n| *n <= MAX_SECONDS)
@@ -260,36 +271,21 @@ impl Turn<'_> {
         let exited = input.and_then(|input| self.exit(frame, &mut active, state, input));
         match exited {
             Ok(after) => self.keep(frame, active, after),
-            Err(trouble) => {
-                let failure = own_failure(state, &active, trouble);
-                self.state_failed(frame, active, failure, Broken::Itself)
-            }
+            Err(trouble) => self.own_failed(frame, active, trouble, Broken::Itself),
         }
     }
 }
 
-/// What a state cannot do is told with its name.
-pub(super) fn own_failure(state: &State, active: &Active, trouble: Trouble) -> Failure {
-    if trouble.error == super::failure::DATA_LIMIT {
-        return Failure::new(trouble.error, trouble.detail);
-    }
-    let (name, event, detail) = (&state.name, active.entered_event, trouble.detail);
-    let cause = format!(
-        "An error occurred while executing the state '{name}' (entered at the event id #{event}). \
-         {detail}"
-    );
-    Failure::new(trouble.error, cause)
-}
-
 fn bad_moment(place: &Place, text: &str) -> Trouble {
     match &place.query {
-        Query::Expression { .. } => Trouble::new(
-            QUERY,
+        Query::Expression { .. } => Trouble::of_field(
+            &place.field,
             format!(
                 "The Timestamp field cannot be parsed as an ISO-8601 extended offset date-time \
                  format string: {text}"
             ),
-        ),
+        )
+        .late(),
         _ => Trouble::runtime(format!(
             "The {} parameter does not reference a valid ISO-8601 extended offset date-time format \
              string: {} == {text}",
@@ -306,7 +302,7 @@ pub(super) fn unexpected(place: &Place, wanted: &str, value: &Value) -> Trouble 
         "The JSONata expression '{text}' specified for the field '{field}' returned an unexpected \
          result type. Expected '{wanted}', but was '{found}' for value: {value}"
     );
-    Trouble::new(QUERY, detail)
+    Trouble::of_field(field, detail)
 }
 
 /// What AWS calls the type of a value.

@@ -2,15 +2,16 @@
 
 use serde_json::{Value, json};
 
-use super::exit::Broken;
 use super::failure::{Failure, Trouble};
 use super::frame::{Active, Frame, FrameId, Job, Position, TaskJob};
 use super::records::{Details, details, text};
-use super::states::own_failure;
+use super::recovery::Broken;
+use super::states::unexpected;
 use super::turn::After;
 use super::{Alarm, Turn};
 use crate::asl::model::{Amount, Kind, Resource, ResourceKind, State, Task};
 use crate::asl::settings::seconds;
+use crate::asl::template::Query;
 use crate::asl::value;
 use crate::program::{
     Completion, Data, TaskError, TaskNumber, TaskRequest, TaskRetry, TaskToken, TimerNumber,
@@ -81,6 +82,9 @@ impl Turn<'_> {
         let value = self.evaluator(frame, active, input).bound(place)?;
         let count = value::round(&value).and_then(|n| u64::try_from(n).ok());
         let count = count.filter(|count| *count > 0).ok_or_else(|| {
+            if let Query::Expression { .. } = &place.query {
+                return unexpected(place, "positive integer", &value);
+            }
             let (field, path) = (&place.field, place.text());
             Trouble::runtime(format!(
                 "The {field} field refers to value \"{value}\" which is not a positive integer: {path}"
@@ -224,10 +228,7 @@ impl Turn<'_> {
                 self.record_succeeded(&mut frame, resource, &output);
                 match self.exit(&mut frame, &mut active, state, output) {
                     Ok(after) => self.keep(&mut frame, active, after),
-                    Err(trouble) => {
-                        let failure = own_failure(state, &active, trouble);
-                        self.state_failed(&mut frame, active, failure, Broken::Itself)
-                    }
+                    Err(trouble) => self.own_failed(&mut frame, active, trouble, Broken::Itself),
                 }
             }
             Ok((Err(trouble), _)) => {

@@ -5,10 +5,9 @@ use std::sync::Arc;
 use serde_json::{Value, json};
 
 use super::Turn;
-use super::exit::Broken;
 use super::failure::{Failure, RESULT_WRITER};
 use super::frame::{Active, Frame, Job, MapJob};
-use super::states::own_failure;
+use super::recovery::Broken;
 use super::task::failure_of;
 use super::turn::After;
 use crate::asl::intrinsic::uuid;
@@ -24,7 +23,6 @@ impl Turn<'_> {
         map: &Map,
         mut job: MapJob,
     ) -> After {
-        let state = self.machine.state(active.state);
         self.cancel(std::mem::take(&mut job.stopped));
         let Some(writer) = &map.writer else {
             return After::Blocked;
@@ -37,8 +35,7 @@ impl Turn<'_> {
         let arguments = match arguments {
             Ok(arguments) => arguments,
             Err(trouble) => {
-                let failure = own_failure(state, &active, trouble);
-                return self.state_failed(frame, active, failure, Broken::Children(None));
+                return self.own_failed(frame, active, trouble, Broken::Children(None));
             }
         };
         let results = std::mem::take(&mut job.results);
@@ -114,10 +111,7 @@ impl Turn<'_> {
         let state = self.machine.state(active.state);
         match self.exit(frame, &mut active, state, output) {
             Ok(after) => self.keep(frame, active, after),
-            Err(trouble) => {
-                let failure = own_failure(state, &active, trouble);
-                self.state_failed(frame, active, failure, Broken::Itself)
-            }
+            Err(trouble) => self.own_failed(frame, active, trouble, Broken::Itself),
         }
     }
 
