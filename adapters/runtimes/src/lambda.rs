@@ -8,6 +8,7 @@ mod api;
 mod call;
 mod environment;
 mod flight;
+mod headers;
 mod instance;
 pub(crate) mod report;
 mod server;

@@ -5,19 +5,18 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use faas_core::{
-    Clock, InstanceId, Invocation, InvocationId, Monotonic, Payload, Response, Result, TraceContext,
-};
+use faas_core::{Clock, InstanceId, Invocation, Monotonic, Payload, Response, Result};
 use faas_function::contract::Connect;
 use faas_function::instance::{FunctionInstance, Health, Permit};
 use faas_function::registry::FunctionRevision;
 use futures::future::BoxFuture;
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::HeaderMap;
 use tokio::sync::oneshot;
 
 use super::api::Api;
 use super::call::Call;
 use super::flight::{Flight, Job, Slot};
+use super::headers;
 use crate::lifecycle::Lifecycle;
 use crate::limit::Limit;
 
@@ -51,26 +50,7 @@ impl Instance {
         let left = limit.end().since(self.clock.now());
         let left = i64::try_from(left.as_millis()).unwrap_or(i64::MAX);
         let deadline = self.clock.wall().as_millisecond().saturating_add(left);
-        let (function, number) = (&self.revision.function.name, self.revision.number);
-        let arn = format!("arn:aws:lambda:local:000000000000:function:{function}:{number}");
-        let pairs = [
-            (
-                "content-type",
-                invocation.payload.content_type().as_str().to_owned(),
-            ),
-            ("lambda-runtime-aws-request-id", id.to_owned()),
-            ("lambda-runtime-deadline-ms", deadline.to_string()),
-            ("lambda-runtime-invoked-function-arn", arn),
-            ("lambda-runtime-trace-id", trace_id(&invocation.trace)),
-        ];
-        let pairs = pairs.into_iter().filter(|(_, value)| !value.is_empty());
-        let header = |(name, value): (_, String)| {
-            Some((
-                HeaderName::from_static(name),
-                HeaderValue::try_from(value).ok()?,
-            ))
-        };
-        pairs.filter_map(header).collect()
+        headers::headers(&self.revision, invocation, id, deadline)
     }
 
     /// Gives the instance up if the slot does not return in time, even if nobody waits for it.
@@ -90,36 +70,12 @@ impl Instance {
     }
 }
 
-/// Lambda's request ids are UUIDs by their looks, and some runtimes check.
-fn request_id(id: InvocationId) -> String {
-    let hex = id.to_string();
-    let parts = [
-        &hex[..8],
-        &hex[8..12],
-        &hex[12..16],
-        &hex[16..20],
-        &hex[20..],
-    ];
-    parts.join("-")
-}
-
 /// An event is JSON: one that says nothing is an empty object, as AWS has it.
 fn payload(payload: Payload) -> Bytes {
     match payload.is_empty() {
         true => Bytes::from_static(b"{}"),
         false => payload.into_bytes(),
     }
-}
-
-/// The W3C trace context in the words of X-Ray; empty without one.
-fn trace_id(trace: &TraceContext) -> String {
-    if !trace.is_present() {
-        return String::new();
-    }
-    let hex = format!("{:032x}", trace.trace_id);
-    let (time, rest) = hex.split_at(8);
-    let (parent, sampled) = (trace.parent_id, trace.flags & 1);
-    format!("Root=1-{time}-{rest};Parent={parent:016x};Sampled={sampled}")
 }
 
 #[async_trait]
@@ -132,7 +88,7 @@ impl FunctionInstance for Instance {
         let busy = self.lifecycle.begin(permit)?;
         let config = &self.revision.config;
         let limit = Limit::new(&self.clock, self.id(), config, invocation.deadline);
-        let id = request_id(invocation.id);
+        let id = headers::request_id(invocation.id);
         let (reply, answer) = oneshot::channel();
         let (watched, freed) = oneshot::channel();
         let slot = Slot {

@@ -92,6 +92,7 @@ async fn handle(event: LambdaEvent<Value>) -> Result<Answer, Told> {
             "version": context.env_config.version,
             "stream": context.env_config.log_stream,
             "process": std::process::id(),
+            "custom": context.client_context.map(|context| context.custom),
         })),
         "big" => whole(json!(
             "x".repeat(payload["size"].as_u64().unwrap_or(0) as usize)

@@ -76,7 +76,9 @@ mod tests {
         let mut config = config();
         config.timeout = Duration::from_secs(30);
         let sandbox = start(config).await;
-        let mut invocation = call(5, &json!({"do": "context"}));
+        let mut invocation =
+            call(5, &json!({"do": "context"})).with_attribute("colour", "r\u{f6}t");
+        invocation.idempotency_key = Some("once".into());
         invocation.trace = TraceContext {
             trace_id: 0x5bef_4de7_ad49_b0e8_7f6e_f6c8_7fc2_e700,
             parent_id: 0x9a91_97af_755a_6419,
@@ -94,6 +96,8 @@ mod tests {
         );
         let trace = "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=1";
         assert_eq!(context["trace"], trace);
+        let custom = json!({"colour": "r\u{f6}t", "idempotency-key": "once"});
+        assert_eq!(context["custom"], custom);
         assert_eq!(context["id"], "00000000-0000-0000-0000-000000000005");
         assert_eq!(context["name"], "hello");
         assert_eq!(context["version"], "4");
