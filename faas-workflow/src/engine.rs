@@ -4,6 +4,7 @@ pub mod control;
 pub mod core;
 pub mod durable;
 pub mod external;
+pub mod follow;
 pub mod resource;
 
 #[cfg(feature = "conformance")]
@@ -20,9 +21,10 @@ use crate::history::{HistoryPage, HistoryQuery};
 use crate::program::{Data, Signal};
 use crate::registry::WorkflowRef;
 
-pub use control::{ExecutionQueries, ExecutionRedrives};
+pub use control::{ExecutionChanges, ExecutionQueries, ExecutionRedrives};
 pub use durable::{DurableEngine, EngineOptions, EngineParts};
 pub use external::{ExternalTasks, PollTask, WorkerTask};
+pub use follow::WorkflowEngineExt;
 pub use resource::{ResourceAnswer, ResourceCall, TaskResources};
 
 /// What to start.
@@ -145,6 +147,11 @@ pub trait WorkflowEngine: Send + Sync + 'static {
     fn queries<'a>(&'a self) -> Option<&'a dyn ExecutionQueries> {
         None
     }
+    /// What tells of an execution's progress, if anything does.
+    #[allow(clippy::needless_lifetimes, reason = "mockall needs them")]
+    fn changes<'a>(&'a self) -> Option<&'a dyn ExecutionChanges> {
+        None
+    }
     /// What lets executions that failed go on, if anything does.
     #[allow(clippy::needless_lifetimes, reason = "mockall needs them")]
     fn redrives<'a>(&'a self) -> Option<&'a dyn ExecutionRedrives> {
@@ -185,6 +192,9 @@ macro_rules! pointer {
             }
             fn queries(&self) -> Option<&dyn ExecutionQueries> {
                 (**self).queries()
+            }
+            fn changes(&self) -> Option<&dyn ExecutionChanges> {
+                (**self).changes()
             }
             fn redrives(&self) -> Option<&dyn ExecutionRedrives> {
                 (**self).redrives()

@@ -3,8 +3,10 @@
 mod append;
 mod epoch;
 mod head;
+pub mod mailbox;
 mod name;
 mod query;
+pub mod retention;
 pub mod store;
 
 #[cfg(feature = "conformance")]
@@ -24,8 +26,10 @@ pub use append::{Append, EngineEvent, StoredExecution};
 pub use epoch::MockEpochs;
 pub use epoch::{Epoch, EpochState, Epochs, OpenEpoch};
 pub use head::{ExecutionHead, InputDigest, Parent, Standing, TransitionNumber};
+pub use mailbox::Mailbox;
 pub use name::{ExecutionName, ExecutionStatus};
 pub use query::{DueExecution, ExecutionFilter, ExecutionPage};
+pub use retention::Retention;
 pub use store::StoreExecutionStore;
 
 /// W4: keeps executions: a log of transitions each, an index by status, name, owner and due time,
@@ -118,6 +122,16 @@ pub trait WorkflowExecutionStore: Send + Sync + 'static {
     fn epochs(&self) -> &dyn Epochs;
     /// What this is.
     fn describe(&self) -> Description;
+    /// What deletes executions, if anything does.
+    #[allow(clippy::needless_lifetimes, reason = "mockall needs them")]
+    fn retention<'a>(&'a self) -> Option<&'a dyn Retention> {
+        None
+    }
+    /// What carries letters between engines, if anything does.
+    #[allow(clippy::needless_lifetimes, reason = "mockall needs them")]
+    fn mailbox<'a>(&'a self) -> Option<&'a dyn Mailbox> {
+        None
+    }
 }
 
 macro_rules! pointer {
@@ -160,6 +174,12 @@ macro_rules! pointer {
             }
             fn describe(&self) -> Description {
                 (**self).describe()
+            }
+            fn retention(&self) -> Option<&dyn Retention> {
+                (**self).retention()
+            }
+            fn mailbox(&self) -> Option<&dyn Mailbox> {
+                (**self).mailbox()
             }
         }
     )*};

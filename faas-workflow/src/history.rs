@@ -87,4 +87,6 @@ pub struct HistoryPage {
     pub records: Vec<HistoryRecord>,
     /// Where the next page begins; `None` at the end of what has happened so far.
     pub next: Option<HistoryCursor>,
+    /// Where what happens later will begin.
+    pub resume: HistoryCursor,
 }

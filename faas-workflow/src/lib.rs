@@ -5,6 +5,7 @@
 pub mod asl;
 pub mod builder;
 mod content;
+pub mod diagram;
 pub mod engine;
 pub mod execution_store;
 pub mod history;
@@ -14,6 +15,7 @@ pub mod registry;
 pub mod scheduler;
 
 pub use builder::{Expression, Fallback, RetryRule, RustBuilder, WorkflowBuilder};
+pub use diagram::Diagram;
 pub use engine::{DurableEngine, EngineOptions, StartExecution, WorkflowEngine};
 pub use execution_store::{
     ExecutionHead, ExecutionName, ExecutionStatus, StoreExecutionStore, WorkflowExecutionStore,
@@ -25,4 +27,6 @@ pub use registry::{
     CompiledWorkflow, Definition, Language, RegisterWorkflow, StoreWorkflowRegistry, WorkflowInfo,
     WorkflowRef, WorkflowRegistry, WorkflowVersion,
 };
-pub use scheduler::{Eager, WorkflowScheduler};
+pub use scheduler::{
+    CriticalPath, Eager, FairShare, PoolMember, Pools, PrewarmHorizon, WorkflowScheduler,
+};

@@ -1,6 +1,9 @@
 //! [`Program`]: what a workflow *is*, whatever language it was written in.
 
 mod command;
+#[cfg(feature = "conformance")]
+pub mod conformance;
+mod diagram;
 mod erased;
 mod event;
 mod failure;
@@ -18,6 +21,9 @@ use faas_core::Result;
 use serde_json::Value;
 
 pub use command::{Command, Ending};
+pub use diagram::{
+    Join, Outline, OutlineEdge, OutlineStep, ProgramDiagram, StepChange, StepKind, StepPhase,
+};
 pub use erased::{Erased, TypedProgram};
 pub use event::{Beginning, EventKind, ExecutionIdentity, ProgramEvent, Signal};
 pub use failure::{TaskError, TaskRetry};
@@ -42,6 +48,8 @@ pub type Data = Arc<Value>;
 /// - **deterministic**: equal states and events MUST give equal transitions; the time and all
 ///   randomness come with the event.
 /// - **numbered_once**: a task's or timer's number MUST NOT be used twice in an execution.
+/// - **keyed**: a call's key MUST follow from the call's place in the workflow, not from the order of
+///   unrelated events; attempts that share it MUST be the same call.
 /// - **saved**: `restore(save(state))` MUST behave as `state` does.
 /// - **ends_once**: `End` and `ContinueAsNew` are the last command; an event that comes later,
 ///   other than `Redriven`, MUST change nothing.
@@ -53,7 +61,8 @@ pub type Data = Arc<Value>;
 /// [`Ending`], not an error.
 ///
 /// # Implementing
-/// Implement [`TypedProgram`], whose state has a type, and wrap it in [`Erased`].
+/// Implement [`TypedProgram`], whose state has a type, and wrap it in [`Erased`];
+/// `program_conformance!` is the suite.
 ///
 /// # Example
 /// A program that ends at once, with its input:
@@ -99,6 +108,11 @@ pub trait Program: Send + Sync + fmt::Debug + 'static {
     fn save(&self, state: &ProgramState) -> Result<Bytes>;
     /// The state from bytes that this version of the definition saved.
     fn restore(&self, bytes: &[u8]) -> Result<ProgramState>;
+    /// What it looks like, if it can be drawn.
+    #[allow(clippy::needless_lifetimes, reason = "mockall needs them")]
+    fn diagram<'a>(&'a self) -> Option<&'a dyn ProgramDiagram> {
+        None
+    }
     /// What answers questions, if anything does.
     #[allow(clippy::needless_lifetimes, reason = "mockall needs them")]
     fn queries<'a>(&'a self) -> Option<&'a dyn ProgramQueries> {
@@ -123,6 +137,9 @@ macro_rules! pointer {
             }
             fn restore(&self, bytes: &[u8]) -> Result<ProgramState> {
                 (**self).restore(bytes)
+            }
+            fn diagram(&self) -> Option<&dyn ProgramDiagram> {
+                (**self).diagram()
             }
             fn queries(&self) -> Option<&dyn ProgramQueries> {
                 (**self).queries()

@@ -1,10 +1,16 @@
 //! W3 [`WorkflowScheduler`]: which of the tasks that may run is run when.
 
+pub mod critical_path;
 pub mod eager;
+pub mod fair_share;
+mod learned;
+pub mod pools;
+pub mod prewarm_horizon;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -16,9 +22,13 @@ use faas_core::{
 
 use serde::{Deserialize, Serialize};
 
-use crate::program::TaskTarget;
+use crate::program::{DefinitionDigest, Outline, TaskTarget};
 
+pub use critical_path::CriticalPath;
 pub use eager::Eager;
+pub use fair_share::FairShare;
+pub use pools::{PoolMember, Pools};
+pub use prewarm_horizon::PrewarmHorizon;
 
 /// What a policy knows besides what it observed.
 #[derive(Debug)]
@@ -50,6 +60,8 @@ pub struct ReadyTask {
     pub namespace: Namespace,
     /// Of which workflow.
     pub workflow: WorkflowName,
+    /// Of which definition of it.
+    pub digest: DefinitionDigest,
     /// Which step of it.
     pub label: String,
     /// Who runs it.
@@ -81,6 +93,16 @@ pub enum SchedulerChange {
     },
     /// A task that waited or ran is no longer wanted.
     Withdrawn(TaskId),
+    /// Executions of this definition are here, whose steps follow each other so; told once, before
+    /// their tasks.
+    Workflow {
+        /// Which definition.
+        digest: DefinitionDigest,
+        /// Its steps.
+        outline: Arc<Outline>,
+    },
+    /// An execution is not here any more.
+    Closed(ExecutionId),
 }
 
 /// A task to run now.

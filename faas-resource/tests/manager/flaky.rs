@@ -31,10 +31,6 @@ pub(crate) enum NodeFault {
     Forgets,
     /// Says of each sandbox that it is of its workload's present spec.
     LiesAboutDigests,
-    /// Its starts never end.
-    NeverStarts,
-    /// Its events end after each of them.
-    EndsEvents,
 }
 
 /// A memory node that answers while its gate is open. A start of the handler `stuck` never ends.
@@ -96,8 +92,7 @@ impl NodeAgent for Flaky {
     }
     async fn ensure(&self, request: EnsureSandbox) -> Result<SandboxStatus> {
         self.gate.pass().await;
-        let stuck = request.spec.executable == handler("stuck").executable;
-        if stuck || self.fault == NodeFault::NeverStarts {
+        if request.spec.executable == handler("stuck").executable {
             return std::future::pending().await;
         }
         let id = request.id;
@@ -117,7 +112,7 @@ impl NodeAgent for Flaky {
         self.gate.pass().await;
         let mut all = self.inner.list().await?;
         match self.fault {
-            NodeFault::None | NodeFault::NeverStarts | NodeFault::EndsEvents => {}
+            NodeFault::None => {}
             NodeFault::Forgets => all.clear(),
             NodeFault::HidesEnds => {
                 for status in &mut all {
@@ -150,10 +145,7 @@ impl NodeAgent for Flaky {
                 }
             }
         });
-        match fault {
-            NodeFault::EndsEvents => shown.take(1).boxed(),
-            _ => shown.boxed(),
-        }
+        shown.boxed()
     }
     fn logs(&self, sandbox: SandboxId, follow: bool) -> BoxStream<'static, Result<LogLine>> {
         self.inner.logs(sandbox, follow)

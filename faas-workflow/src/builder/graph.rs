@@ -8,11 +8,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::turn::Turn;
-use super::{Expression, GraphDefinition, Limits, TaskDefinition, validate};
+use super::{Expression, GraphDefinition, Limits, TaskDefinition, TaskRun, validate};
 use crate::history::HistoryRecord;
 use crate::program::{
-    Beginning, Command, Data, DefinitionDigest, ProgramEvent, Query, Signal, TaskNumber,
-    TimerNumber, TypedProgram,
+    Beginning, Command, Data, DefinitionDigest, Join, Outline, OutlineStep, ProgramDiagram,
+    ProgramEvent, Query, Signal, StepChange, StepKind, StepPhase, TaskNumber, TimerNumber,
+    TypedProgram,
 };
 use crate::registry::DefinitionFaults;
 
@@ -148,6 +149,45 @@ impl Call {
     }
 }
 
+impl ProgramDiagram for TaskGraph {
+    fn outline(&self) -> Outline {
+        let mut outline = Outline::default();
+        for task in &self.tasks {
+            let waits = matches!(task.run, TaskRun::Signal(_) | TaskRun::Sleep(_));
+            let kind = match (&task.map, waits) {
+                (Some(_), _) => StepKind::Map,
+                (None, true) => StepKind::Wait,
+                (None, false) => StepKind::Task,
+            };
+            let mut step = OutlineStep::new(task.name.as_str(), kind);
+            step.target = task.run.target();
+            step.join = Join::All;
+            outline.add(step);
+        }
+        for (from, dependents) in self.dependents.iter().enumerate() {
+            dependents
+                .iter()
+                .for_each(|to| outline.connect(from, *to, ""));
+        }
+        outline
+    }
+
+    fn change(&self, record: &HistoryRecord) -> Option<StepChange> {
+        let phase = match record.kind.as_str() {
+            "TaskScheduled" | "MapStarted" | "SleepStarted" => StepPhase::Entered,
+            "TaskSucceeded" => StepPhase::Succeeded,
+            "TaskFailed" => StepPhase::Failed,
+            "TaskRetried" | "TaskCaught" => StepPhase::Recovered,
+            _ => return None,
+        };
+        Some(StepChange {
+            label: record.details["task"].as_str()?.to_owned(),
+            phase,
+            at: record.at,
+        })
+    }
+}
+
 impl TypedProgram for TaskGraph {
     type State = GraphState;
 
@@ -188,6 +228,10 @@ impl TypedProgram for TaskGraph {
         let mut turn = Turn::new(self, state, event.at, event.entropy);
         turn.event(event.kind);
         turn.finish()
+    }
+
+    fn diagram(&self) -> Option<&dyn ProgramDiagram> {
+        Some(self)
     }
 
     /// `progress`: how far each task has come; `result`: what the task named `data` answered.

@@ -6,7 +6,7 @@ use faas_core::{FunctionRef, Name};
 use serde::{Deserialize, Serialize};
 
 use super::Expression;
-use crate::program::ResourceName;
+use crate::program::{ChildExecution, Completion, ResourceName, TaskTarget};
 use crate::registry::WorkflowRef;
 
 /// What a definition, and its data, may be.
@@ -106,6 +106,27 @@ pub enum TaskRun {
     Signal(Name),
     /// Nothing: so much time passes, and `null` is the task's result.
     Sleep(Duration),
+}
+
+impl TaskRun {
+    /// Who runs it, if anybody does.
+    pub fn target(&self) -> Option<TaskTarget> {
+        let resource = |name: &ResourceName, completion| TaskTarget::Resource {
+            name: name.clone(),
+            completion,
+        };
+        match self {
+            Self::Function(function) | Self::Callback(function) => {
+                Some(TaskTarget::Function(function.clone()))
+            }
+            Self::Worker(name) => Some(resource(name, Completion::Worker)),
+            Self::Resource(name) => Some(resource(name, Completion::Response)),
+            Self::Workflow(workflow) => {
+                Some(TaskTarget::Workflow(ChildExecution::new(workflow.clone())))
+            }
+            Self::Signal(_) | Self::Sleep(_) => None,
+        }
+    }
 }
 
 impl TaskDefinition {

@@ -6,7 +6,7 @@ pub mod conformance;
 use async_trait::async_trait;
 use faas_core::{ExecutionId, Result};
 
-use crate::execution_store::ExecutionHead;
+use crate::execution_store::{ExecutionHead, TransitionNumber};
 use crate::program::{Data, Query};
 
 /// Asks an execution how it stands, beyond its head; reached through
@@ -30,6 +30,31 @@ use crate::program::{Data, Query};
 pub trait ExecutionQueries: Send + Sync + 'static {
     /// Asks.
     async fn query(&self, execution: ExecutionId, query: Query) -> Result<Data>;
+}
+
+/// Tells of an execution's progress; reached through
+/// [`WorkflowEngine::changes`](super::WorkflowEngine::changes).
+///
+/// # Contract
+/// - **told_of_more**: `changed` answers when more than the transition asked about is stored, at
+///   once if it is already; it is told, and does not ask again and again.
+/// - **told_of_the_end**: it answers when the execution has ended, whichever engine runs it.
+///
+/// # Errors
+/// `NotFound`; `Exhausted` if too many callers wait.
+///
+/// # Implementing
+/// [`DurableEngine`](super::DurableEngine) is the example to read: of an execution that another
+/// engine runs, it tells only the end. `execution_changes_conformance!` is the suite.
+#[cfg_attr(feature = "mock", mockall::automock)]
+#[async_trait]
+pub trait ExecutionChanges: Send + Sync + 'static {
+    /// Waits for more than `after`; answers the execution as it then stands.
+    async fn changed(
+        &self,
+        execution: ExecutionId,
+        after: TransitionNumber,
+    ) -> Result<ExecutionHead>;
 }
 
 /// Lets executions that failed go on; reached through

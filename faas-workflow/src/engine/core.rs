@@ -4,20 +4,27 @@
 mod execution;
 mod turn;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use faas_core::policy::SeededRandom;
 use faas_core::{Error, ExecutionId, IdSource, Monotonic, Result, TaskId};
 use jiff::Timestamp;
 
+use crate::execution_store::mailbox::LetterId;
 use crate::execution_store::{EngineEvent, ExecutionHead};
-use crate::program::{Beginning, Completion, Data, TaskNumber, TaskRequest};
+use crate::program::{
+    Beginning, Completion, Data, DefinitionDigest, Program, TaskNumber, TaskRequest,
+};
 use crate::scheduler::{ReadyTask, SchedulerChange, WorkflowScheduler};
 
 pub use execution::{Change, Due, ExecutionCore, RunningTask};
 pub use turn::{Launch, Moment, Step, Turn};
+
+/// How many definitions are remembered as told of.
+const ANNOUNCED: usize = 4096;
 
 #[derive(Debug)]
 struct Owned {
@@ -48,6 +55,7 @@ pub struct EngineCore {
     scheduler: Box<dyn WorkflowScheduler>,
     random: SeededRandom,
     ids: IdSource,
+    announced: HashSet<DefinitionDigest>,
 }
 
 impl fmt::Debug for EngineCore {
@@ -77,6 +85,7 @@ impl EngineCore {
             scheduler,
             random,
             ids,
+            announced: HashSet::new(),
         }
     }
 
@@ -117,7 +126,7 @@ impl EngineCore {
     pub fn begin(
         &mut self,
         head: ExecutionHead,
-        program: std::sync::Arc<dyn crate::program::Program>,
+        program: Arc<dyn Program>,
         input: Data,
         now: Monotonic,
     ) -> Result<()> {
@@ -131,9 +140,30 @@ impl EngineCore {
             .try_for_each(|change| self.changed(id, change, now, at))
     }
 
+    /// Tells the scheduler of a definition that it has not heard of.
+    fn announce(&mut self, core: &ExecutionCore) {
+        let digest = &core.head().digest;
+        if self.announced.contains(digest) {
+            return;
+        }
+        let Some(diagram) = core.program().diagram() else {
+            return;
+        };
+        if self.announced.len() >= ANNOUNCED {
+            // The scheduler hears of some of them again, which does no harm.
+            self.announced.clear();
+        }
+        self.announced.insert(digest.clone());
+        self.scheduler.observe(SchedulerChange::Workflow {
+            digest: digest.clone(),
+            outline: Arc::new(diagram.outline()),
+        });
+    }
+
     /// Takes an execution in; tasks that ran before are launched again with its next append.
     pub fn insert(&mut self, core: ExecutionCore, now: Monotonic) {
         let id = core.head().id;
+        self.announce(&core);
         let ready: Vec<_> = core.ready().cloned().collect();
         let running: Vec<_> = core.running().cloned().collect();
         if let Some(at) = core.next_due() {
@@ -176,7 +206,11 @@ impl EngineCore {
             cold: None,
         };
         // Whoever has taken it has its token; but of a job's end the engine must learn again.
-        let waits = accepted && request.completion() != Completion::Job;
+        let by_token = matches!(
+            request.completion(),
+            Completion::Callback | Completion::Worker
+        );
+        let waits = accepted && by_token;
         if !waits {
             owned.launches.push(Launch {
                 execution,
@@ -226,6 +260,7 @@ impl EngineCore {
         if let Some(successor) = owned.successor {
             self.remove(successor);
         }
+        self.scheduler.observe(SchedulerChange::Closed(id));
         numbers
     }
 
@@ -263,6 +298,15 @@ impl EngineCore {
         changes
             .into_iter()
             .try_for_each(|change| self.changed(id, change, now, at))
+    }
+
+    /// What was applied to an execution last came by this letter.
+    ///
+    /// # Errors
+    /// `NotFound` for an execution that is not here.
+    pub fn took(&mut self, id: ExecutionId, letter: LetterId) -> Result<()> {
+        self.owned(id)?.core.took(letter);
+        Ok(())
     }
 
     fn owned(&mut self, id: ExecutionId) -> Result<&mut Owned> {
@@ -407,6 +451,7 @@ fn ready_task(
         execution: core.head().id,
         namespace: workflow.namespace.clone(),
         workflow: workflow.name.clone(),
+        digest: core.head().digest.clone(),
         label: request.label.clone(),
         target: request.target.clone(),
         priority: request.priority,

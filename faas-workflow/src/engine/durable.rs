@@ -5,6 +5,7 @@ mod child;
 mod engine;
 mod keeper;
 mod live;
+mod mail;
 mod outside;
 mod shared;
 
@@ -148,12 +149,19 @@ impl DurableEngine {
             inbox: sender,
             waiters: Semaphore::new(options.waiters.min(Semaphore::MAX_PERMITS)),
             children: Mutex::default(),
+            exclusive: options.exclusive,
+            lease: options.lease,
         });
         let live = Live::new(Arc::downgrade(&shared), core, tools, epoch, options);
         let run = tokio::spawn(live.run(inbox)).abort_handle();
         let keep = keeper::keep(Arc::downgrade(&shared), shared.clock.clone(), options);
         let keep = tokio::spawn(keep).abort_handle();
-        let tasks = vec![run, keep];
+        let mut tasks = vec![run, keep];
+        if !options.exclusive {
+            let (store, clock) = (shared.executions.clone(), shared.clock.clone());
+            let listen = mail::listen(Arc::downgrade(&shared), store, clock);
+            tasks.push(tokio::spawn(listen).abort_handle());
+        }
         Ok(Self { shared, tasks })
     }
 

@@ -5,6 +5,7 @@ use faas_core::TaskId;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::mailbox::LetterId;
 use super::{ExecutionHead, Standing};
 use crate::history::HistoryRecord;
 use crate::program::{Beginning, ProgramEvent, TaskNumber};
@@ -51,6 +52,8 @@ pub struct Append {
     pub due_set: Option<Timestamp>,
     /// When nothing is due any more.
     pub due_cleared: Option<Timestamp>,
+    /// The letters that it takes; they must be there.
+    pub letters: Vec<LetterId>,
     /// The engine's state after it; what came before is then not needed to go on.
     pub snapshot: Option<Bytes>,
     /// The first transition of the execution that it goes on as, which takes its name over.
@@ -67,6 +70,7 @@ impl Append {
             records: Vec::new(),
             due_set: None,
             due_cleared: None,
+            letters: Vec::new(),
             snapshot: None,
             successor: None,
         }

@@ -2,7 +2,9 @@
 
 mod epochs;
 mod keys;
+mod mailbox;
 mod pack;
+mod retention;
 mod stored;
 
 use std::sync::Arc;
@@ -18,7 +20,7 @@ use jiff::Timestamp;
 
 use super::{
     Append, DueExecution, Epoch, Epochs, ExecutionFilter, ExecutionHead, ExecutionName,
-    ExecutionPage, StoredExecution, TransitionNumber, WorkflowExecutionStore,
+    ExecutionPage, Mailbox, Retention, StoredExecution, TransitionNumber, WorkflowExecutionStore,
 };
 use crate::history::{HistoryCursor, HistoryPage, HistoryQuery};
 use epochs::StoreEpochs;
@@ -178,15 +180,19 @@ impl WorkflowExecutionStore for StoreExecutionStore {
     async fn history(&self, query: HistoryQuery) -> Result<HistoryPage> {
         self.head(query.execution).await?;
         let mut number = TransitionNumber(query.from.0).next();
-        let mut page = HistoryPage::default();
+        let mut page = HistoryPage {
+            resume: query.from,
+            ..HistoryPage::default()
+        };
         loop {
             let (transitions, more) = self.transitions(query.execution, number, PAGE).await?;
             let last = transitions.last().map(|t| t.number);
             for transition in transitions {
                 page.records.extend(transition.records);
+                page.resume = HistoryCursor(transition.number.0);
                 if page.records.len() >= query.limit {
                     let end = last == Some(transition.number) && !more;
-                    page.next = (!end).then_some(HistoryCursor(transition.number.0));
+                    page.next = (!end).then_some(page.resume);
                     return Ok(page);
                 }
                 number = transition.number.next();
@@ -258,6 +264,14 @@ impl WorkflowExecutionStore for StoreExecutionStore {
 
     fn epochs(&self) -> &dyn Epochs {
         &self.epochs
+    }
+
+    fn retention(&self) -> Option<&dyn Retention> {
+        Some(self)
+    }
+
+    fn mailbox(&self) -> Option<&dyn Mailbox> {
+        Some(self)
     }
 
     fn describe(&self) -> Description {

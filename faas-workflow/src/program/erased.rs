@@ -8,8 +8,8 @@ use faas_core::encoding::{self, Stored};
 use faas_core::{Error, Result};
 
 use super::{
-    Beginning, Command, Data, DefinitionDigest, Program, ProgramEvent, ProgramQueries,
-    ProgramState, Query, Transition,
+    Beginning, Command, Data, DefinitionDigest, Program, ProgramDiagram, ProgramEvent,
+    ProgramQueries, ProgramState, Query, Transition,
 };
 use crate::history::HistoryRecord;
 
@@ -27,6 +27,10 @@ pub trait TypedProgram: Send + Sync + fmt::Debug + 'static {
         state: Self::State,
         event: ProgramEvent,
     ) -> (Self::State, Vec<Command>, Vec<HistoryRecord>);
+    /// What it looks like, if it can be drawn.
+    fn diagram(&self) -> Option<&dyn ProgramDiagram> {
+        None
+    }
     /// Answers a question from the state alone.
     ///
     /// # Errors
@@ -70,6 +74,10 @@ impl<P: TypedProgram> Program for Erased<P> {
 
     fn restore(&self, bytes: &[u8]) -> Result<ProgramState> {
         encoding::decode::<P::State>(bytes).map(ProgramState::new)
+    }
+
+    fn diagram(&self) -> Option<&dyn ProgramDiagram> {
+        self.0.diagram()
     }
 
     fn queries(&self) -> Option<&dyn ProgramQueries> {

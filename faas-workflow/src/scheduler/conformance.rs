@@ -7,7 +7,7 @@ use std::time::Duration;
 use faas_core::policy::SeededRandom;
 use faas_core::{ExecutionId, FunctionRef, Monotonic, Name, Namespace, TaskId, WorkflowName};
 
-use crate::program::TaskTarget;
+use crate::program::{DefinitionDigest, TaskTarget};
 
 use super::{ReadyTask, Schedule, SchedulerChange, SchedulerContext, WorkflowScheduler};
 
@@ -45,6 +45,7 @@ fn task(number: u128) -> ReadyTask {
         execution: ExecutionId::from_u128(number % 3),
         namespace: Namespace::default(),
         workflow: WorkflowName::new("w").expect("a name"),
+        digest: DefinitionDigest::of(b"w"),
         label: format!("step-{}", number % 5),
         target: TaskTarget::Function(FunctionRef::latest(
             Namespace::default(),

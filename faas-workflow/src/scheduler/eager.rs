@@ -57,7 +57,9 @@ impl WorkflowScheduler for Eager {
             SchedulerChange::Ready(task) => self.take_in(task),
             SchedulerChange::Started(task) => self.forget(task.id),
             SchedulerChange::Withdrawn(id) => self.forget(id),
-            SchedulerChange::Ended { .. } => {}
+            SchedulerChange::Ended { .. }
+            | SchedulerChange::Workflow { .. }
+            | SchedulerChange::Closed(_) => {}
         }
     }
 

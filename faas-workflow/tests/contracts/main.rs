@@ -1,9 +1,17 @@
 //! The defaults keep their contracts; broken ones are caught; crashes lose nothing.
 
 #[cfg(test)]
+mod abilities;
+#[cfg(test)]
+mod agree;
+#[cfg(test)]
+mod broken_abilities;
+#[cfg(test)]
 mod broken_engine;
 #[cfg(test)]
 mod broken_execution_store;
+#[cfg(test)]
+mod broken_keeping;
 #[cfg(test)]
 mod broken_registry;
 #[cfg(test)]
@@ -16,6 +24,10 @@ mod crash;
 mod faults;
 #[cfg(test)]
 mod fixtures;
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod programs;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]

@@ -6,6 +6,4 @@ mod common;
 #[cfg(test)]
 mod framed;
 #[cfg(test)]
-mod http;
-#[cfg(test)]
 mod lambda;

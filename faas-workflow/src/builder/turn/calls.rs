@@ -9,33 +9,13 @@ use crate::builder::expression::{size, too_large};
 use crate::builder::graph::{Call, Step, Wake};
 use crate::builder::{ErrorPattern, Fallback, RetryRule, TaskRun};
 use crate::program::{
-    ChildExecution, Command, Completion, Data, TaskError, TaskNumber, TaskRequest, TaskRetry,
-    TaskTarget, TaskToken,
+    Command, Data, TaskError, TaskNumber, TaskRequest, TaskRetry, TaskTarget, TaskToken,
 };
 
 /// How often what the platform calls safe is tried again without a rule.
 const PLATFORM_RETRIES: u32 = 5;
 /// How long it waits before the first of those retries.
 const PLATFORM_INTERVAL: Duration = Duration::from_millis(100);
-
-/// Who runs it, if anybody does.
-fn target(run: &TaskRun) -> Option<TaskTarget> {
-    let resource = |name: &crate::program::ResourceName, completion| TaskTarget::Resource {
-        name: name.clone(),
-        completion,
-    };
-    match run {
-        TaskRun::Function(function) | TaskRun::Callback(function) => {
-            Some(TaskTarget::Function(function.clone()))
-        }
-        TaskRun::Worker(name) => Some(resource(name, Completion::Worker)),
-        TaskRun::Resource(name) => Some(resource(name, Completion::Response)),
-        TaskRun::Workflow(workflow) => {
-            Some(TaskTarget::Workflow(ChildExecution::new(workflow.clone())))
-        }
-        TaskRun::Signal(_) | TaskRun::Sleep(_) => None,
-    }
-}
 
 impl Turn<'_> {
     pub(super) fn launch(&mut self, call: Call) {
@@ -46,7 +26,7 @@ impl Turn<'_> {
             Some(Fallback::Call { function, input }) => {
                 (TaskTarget::Function(function.clone()), input)
             }
-            _ => match target(&task.run) {
+            _ => match task.run.target() {
                 Some(target) => (target, &task.input),
                 None => return self.wait(call),
             },

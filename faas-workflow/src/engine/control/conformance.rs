@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{ExecutionQueries, ExecutionRedrives};
 use crate::engine::WorkflowEngine;
 use crate::engine::conformance::{Probe, chain, soon, start, wait};
-use crate::execution_store::ExecutionStatus;
+use crate::execution_store::{ExecutionStatus, TransitionNumber};
 use crate::history::HistoryQuery;
 use crate::program::{Ending, Query, Signal};
 
@@ -20,6 +20,8 @@ pub const QUERY_CASES: &[&str] = &[
     "changes_nothing",
     "answers_the_ended",
 ];
+/// The names of all cases of changes.
+pub const CHANGE_CASES: &[&str] = &["told_of_more", "told_of_the_end"];
 /// The names of all cases of redrives.
 pub const REDRIVE_CASES: &[&str] = &["goes_on", "only_the_unsuccessful"];
 
@@ -29,6 +31,8 @@ pub async fn run(case: &str, subject: Subject) {
         "answers_what_is_stored" => answers_what_is_stored(subject).await,
         "changes_nothing" => changes_nothing(subject).await,
         "answers_the_ended" => answers_the_ended(subject).await,
+        "told_of_more" => told_of_more(subject).await,
+        "told_of_the_end" => told_of_the_end(subject).await,
         "goes_on" => goes_on(subject).await,
         "only_the_unsuccessful" => only_the_unsuccessful(subject).await,
         other => panic!("there is no case {other}"),
@@ -102,6 +106,53 @@ pub async fn answers_the_ended(subject: Subject) {
     wait(&engine, id).await;
     let result = ask(&engine, id, "result").await.expect("it answers");
     assert_eq!(result, json!(1));
+}
+
+/// "`changed` answers when more than the transition asked about is stored, at once if it is
+/// already; it is told, and does not ask again and again."
+pub async fn told_of_more(subject: Subject) {
+    chain(&subject).await;
+    let probe = Arc::new(Probe::default());
+    probe.hold("first");
+    let engine = subject.open(probe.clone()).await;
+    let id = start(&engine).await.id;
+    soon("the first call", probe.called("first", 1)).await;
+    let changes = engine.changes().expect("it tells of changes");
+    let head = soon("a change", changes.changed(id, TransitionNumber(0))).await;
+    let head = head.expect("it has begun");
+    let patient = engine.clone();
+    let waiting = tokio::spawn(async move {
+        let changes = patient.changes().expect("it tells of changes");
+        changes.changed(id, head.transition).await
+    });
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!waiting.is_finished(), "nothing has changed");
+    let signal = Signal::new(Name::new("hello").expect("a name"), json!(1));
+    soon("signal", engine.signal(id, signal))
+        .await
+        .expect("it runs");
+    let more = soon("a change", waiting).await.expect("no panic");
+    let more = more.expect("it goes on");
+    assert!(more.transition > head.transition);
+    let nobody = changes.changed(ExecutionId::from_u128(1), TransitionNumber(0));
+    let nobody = soon("a change", nobody).await;
+    assert_eq!(
+        nobody.expect_err("nobody started it").kind(),
+        ErrorKind::NotFound
+    );
+}
+
+/// "it answers when the execution has ended, whichever engine runs it."
+pub async fn told_of_the_end(subject: Subject) {
+    chain(&subject).await;
+    let engine = subject.open(Arc::new(Probe::default())).await;
+    let id = start(&engine).await.id;
+    let last = wait(&engine, id).await;
+    let changes = engine.changes().expect("it tells of changes");
+    let told = soon("the end", changes.changed(id, last.transition)).await;
+    assert_eq!(told.expect("it has ended"), last);
 }
 
 /// "an execution that failed, timed out or was cancelled goes on from where it stopped; what has
@@ -185,6 +236,21 @@ pub async fn only_the_unsuccessful(subject: Subject) {
 macro_rules! execution_queries_conformance {
     ($factory:expr) => {
         $crate::execution_queries_conformance!(@cases $factory, answers_what_is_stored changes_nothing answers_the_ended);
+    };
+    (@cases $factory:expr, $($case:ident)*) => {$(
+        #[tokio::test]
+        async fn $case() {
+            $crate::engine::control::conformance::$case(($factory)().await).await;
+        }
+    )*};
+}
+
+/// Makes a test of each case of the suite; the factory is an expression of a type
+/// `async Fn() -> Subject`.
+#[macro_export]
+macro_rules! execution_changes_conformance {
+    ($factory:expr) => {
+        $crate::execution_changes_conformance!(@cases $factory, told_of_more told_of_the_end);
     };
     (@cases $factory:expr, $($case:ident)*) => {$(
         #[tokio::test]

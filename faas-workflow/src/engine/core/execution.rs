@@ -10,6 +10,7 @@ use faas_core::encoding;
 use faas_core::{Error, Result, TaskId};
 use jiff::Timestamp;
 
+use crate::execution_store::mailbox::LetterId;
 use crate::execution_store::{EngineEvent, ExecutionHead, Standing, StoredExecution};
 use crate::history::HistoryRecord;
 use crate::program::{
@@ -41,6 +42,7 @@ pub struct ExecutionCore {
     tasks: Tasks,
     events: Vec<EngineEvent>,
     records: Vec<HistoryRecord>,
+    letters: Vec<LetterId>,
     /// The due time that the store knows.
     stored_due: Option<Timestamp>,
     /// How it stands in the store.
@@ -58,6 +60,7 @@ impl ExecutionCore {
             tasks: Tasks::default(),
             events: Vec::new(),
             records: Vec::new(),
+            letters: Vec::new(),
             stored_due: None,
             stored: None,
             since_snapshot: 0,
@@ -268,6 +271,11 @@ impl ExecutionCore {
         let request = self.tasks.ready_task(task)?.clone();
         self.apply(EngineEvent::Started { task, id, at }).ok()?;
         Some(request)
+    }
+
+    /// What was applied last came by this letter.
+    pub fn took(&mut self, letter: LetterId) {
+        self.letters.push(letter);
     }
 
     /// It goes on as that execution.

@@ -7,7 +7,8 @@ use faas_core::{Component, Description, Error, ErrorKind, ExecutionId, Result};
 
 use super::DurableEngine;
 use crate::engine::{
-    ExecutionQueries, ExecutionRedrives, ExternalTasks, StartExecution, WorkflowEngine,
+    ExecutionChanges, ExecutionQueries, ExecutionRedrives, ExternalTasks, StartExecution,
+    WorkflowEngine,
 };
 use crate::execution_store::{ExecutionFilter, ExecutionHead, ExecutionPage};
 use crate::history::{HistoryPage, HistoryQuery};
@@ -67,6 +68,10 @@ impl WorkflowEngine for DurableEngine {
     }
 
     fn queries(&self) -> Option<&dyn ExecutionQueries> {
+        Some(self)
+    }
+
+    fn changes(&self) -> Option<&dyn ExecutionChanges> {
         Some(self)
     }
 

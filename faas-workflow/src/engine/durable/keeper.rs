@@ -13,6 +13,9 @@ use crate::execution_store::Epoch;
 /// The renewals of each epoch, and when this engine saw them rise.
 type Seen = HashMap<Epoch, (u64, Monotonic)>;
 
+/// How many executions are deleted at a time.
+const DELETED: usize = 256;
+
 /// Runs until the engine is gone or its epoch is void.
 pub(super) async fn keep(shared: Weak<Shared>, clock: Arc<dyn Clock>, options: EngineOptions) {
     let mut seen = Seen::new();
@@ -26,6 +29,9 @@ pub(super) async fn keep(shared: Weak<Shared>, clock: Arc<dyn Clock>, options: E
             Err(error) => tracing::warn!(%error, "the epoch was not renewed"),
             Ok(_) => {}
         }
+        if let Err(error) = delete_expired(&shared).await {
+            tracing::warn!(%error, "executions whose time is over were not deleted");
+        }
         if options.exclusive {
             continue;
         }
@@ -33,6 +39,22 @@ pub(super) async fn keep(shared: Weak<Shared>, clock: Arc<dyn Clock>, options: E
             tracing::warn!(%error, "silent engines were not looked for");
         }
     }
+}
+
+/// Deletes what is kept no longer, so many at most that the lease is not missed for it.
+async fn delete_expired(shared: &Shared) -> Result<()> {
+    let Some(retention) = shared.executions.retention() else {
+        return Ok(());
+    };
+    let expired = retention.expired(shared.clock.wall(), DELETED).await?;
+    for execution in expired {
+        match retention.delete(execution).await {
+            // Another engine was faster, or it was redriven.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Conflict) => {}
+            other => other?,
+        }
+    }
+    Ok(())
 }
 
 async fn take_over(shared: &Shared, seen: &mut Seen, lease: Duration) -> Result<()> {

@@ -2,11 +2,12 @@
 
 mod appends;
 mod calls;
+mod letters;
 mod requests;
 mod tokens;
 mod workers;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ use super::shared::{Refusal, Shared, closed};
 use crate::engine::core::{Due, EngineCore, ExecutionCore, Launch, Moment, RunningTask, Step};
 use crate::engine::external::{PollTask, WorkerTask};
 use crate::engine::resource::{ResourceAnswer, ResourceCall, TaskResources};
+use crate::execution_store::mailbox::{Content, Letter, LetterId, SentBack};
 use crate::execution_store::{
     EngineEvent, Epoch, ExecutionHead, ExecutionName, Parent, StoredExecution, TransitionNumber,
     WorkflowExecutionStore,
@@ -37,6 +39,7 @@ use crate::program::{
     TaskNumber, TaskRequest, TaskRetry, TaskTarget, TaskToken,
 };
 use crate::registry::Durability;
+use letters::Taken;
 use workers::Workers;
 
 pub(super) use workers::Offer;
@@ -88,6 +91,12 @@ pub(super) enum Message {
         token: TaskToken,
         reply: Reply<()>,
     },
+    Letter(Letter),
+    Changed {
+        execution: ExecutionId,
+        after: TransitionNumber,
+        reply: Reply<ExecutionHead>,
+    },
     Poll {
         request: PollTask,
         reply: Reply<Offer>,
@@ -121,6 +130,18 @@ enum Waiting {
     Told(Reply<()>),
     Asked(Reply<Data>, Data),
     Taken(Reply<Offer>, Offer),
+    Letter(LetterId),
+}
+
+/// Why an execution is not in the core.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Away {
+    /// Its last append is under way.
+    Ending,
+    /// So is it, and it goes on as that execution.
+    Continuing(ExecutionId),
+    /// It is being loaded again.
+    Loading,
 }
 
 /// An append under way.
@@ -178,11 +199,14 @@ pub(super) struct Live {
     flights: FuturesUnordered<BoxFuture<'static, (Flight, Result<()>)>>,
     under_way: HashMap<ExecutionId, UnderWay>,
     reloads: FuturesUnordered<BoxFuture<'static, Reloaded>>,
-    chores: FuturesUnordered<BoxFuture<'static, Option<Message>>>,
+    chores: FuturesUnordered<BoxFuture<'static, Vec<Message>>>,
+    taken: Taken,
     waiting: HashMap<ExecutionId, Vec<Waiting>>,
     waiters: HashMap<ExecutionId, Vec<Reply<ExecutionHead>>>,
-    /// Executions whose last append is under way, or that are being loaded again.
-    away: HashSet<ExecutionId>,
+    /// Who waits for a transition behind that one.
+    followers: HashMap<ExecutionId, Vec<(TransitionNumber, Reply<ExecutionHead>)>>,
+    /// Executions that are not in the core, but will be told of.
+    away: HashMap<ExecutionId, Away>,
     generations: HashMap<ExecutionId, u64>,
     generation: u64,
     wake_at: Option<Monotonic>,
@@ -218,9 +242,11 @@ impl Live {
             under_way: HashMap::new(),
             reloads: FuturesUnordered::new(),
             chores: FuturesUnordered::new(),
+            taken: Taken::default(),
             waiting: HashMap::new(),
             waiters: HashMap::new(),
-            away: HashSet::new(),
+            followers: HashMap::new(),
+            away: HashMap::new(),
             generations: HashMap::new(),
             generation: 0,
             wake_at: None,
@@ -246,10 +272,8 @@ impl Live {
                 Some(reloaded) = self.reloads.next(), if !self.reloads.is_empty() => {
                     self.reloaded(reloaded);
                 }
-                Some(message) = self.chores.next(), if !self.chores.is_empty() => {
-                    if let Some(message) = message {
-                        self.message(message);
-                    }
+                Some(messages) = self.chores.next(), if !self.chores.is_empty() => {
+                    messages.into_iter().for_each(|message| self.message(message));
                 }
                 Some(offered) = self.undone.recv() => self.take_back(offered),
                 () = wake => {}
@@ -292,20 +316,36 @@ impl Live {
         }
     }
 
+    /// An event that somebody learns the fate of.
+    fn event_for(&mut self, id: ExecutionId, kind: EventKind, waiting: Waiting) {
+        match self.try_event(id, kind) {
+            Ok(()) => self.waiting.entry(id).or_default().push(waiting),
+            Err(error) => self.disappoint(vec![waiting], &error),
+        }
+    }
+
     fn event(&mut self, id: ExecutionId, kind: EventKind) {
+        // Its execution has been told of it.
+        let _ = self.try_event(id, kind);
+    }
+
+    fn try_event(&mut self, id: ExecutionId, kind: EventKind) -> Result<()> {
         let event = ProgramEvent {
             at: self.clock.wall(),
             entropy: self.core.entropy(),
             kind,
         };
-        self.apply(id, EngineEvent::Program(event));
+        self.apply(id, EngineEvent::Program(event))
     }
 
-    fn apply(&mut self, id: ExecutionId, event: EngineEvent) {
-        if let Err(error) = self.core.apply(id, event, self.clock.now()) {
+    /// What a program cannot bear ends its execution.
+    fn apply(&mut self, id: ExecutionId, event: EngineEvent) -> Result<()> {
+        let applied = self.core.apply(id, event, self.clock.now());
+        if let Err(error) = &applied {
             tracing::error!(execution = %id, %error, "an event could not be applied");
-            self.reload(id, Some(TaskError::from(&error)));
+            self.reload(id, Some(TaskError::from(error)));
         }
+        applied
     }
 
     fn fire(&mut self) {

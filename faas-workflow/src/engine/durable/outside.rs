@@ -3,30 +3,46 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use faas_core::{Error, ExecutionId, Result};
+use faas_core::{Error, ErrorKind, ExecutionId, Result};
+use tokio::sync::oneshot;
 
 use super::DurableEngine;
 use super::live::Message;
-use super::shared::{Refusal, closed};
+use super::shared::{Refusal, closed, lost_a_race};
 use crate::engine::core::ExecutionCore;
-use crate::engine::{ExecutionQueries, ExecutionRedrives, ExternalTasks, PollTask, WorkerTask};
-use crate::execution_store::{ExecutionHead, ExecutionStatus};
+use crate::engine::{
+    ExecutionChanges, ExecutionQueries, ExecutionRedrives, ExternalTasks, PollTask, WorkerTask,
+};
+use crate::execution_store::mailbox::Content;
+use crate::execution_store::{ExecutionHead, ExecutionStatus, TransitionNumber};
 use crate::program::{Data, Query, TaskError, TaskToken};
 
 impl DurableEngine {
-    /// Why a token is not known here.
-    async fn elsewhere(&self, token: &TaskToken) -> Error {
-        let id = token.execution;
-        match self.shared.executions.head(id).await {
-            Ok(head) if head.status() == ExecutionStatus::Running => {
-                let message = format!("another engine runs execution {id}");
-                Error::unavailable("complete task", message)
-            }
-            Ok(head) => {
-                let message = format!("execution {id} has {}", head.status().label());
-                Error::not_found("complete task", message)
-            }
-            Err(error) => error,
+    /// Asks about a token: here, or by letter where its execution is.
+    async fn by_token(
+        &self,
+        token: &TaskToken,
+        here: impl FnOnce(oneshot::Sender<Result<(), Refusal>>) -> Message,
+        elsewhere: Content,
+    ) -> Result<()> {
+        match self.shared.ask_about(here).await {
+            Ok(()) => return Ok(()),
+            Err(Refusal::Error(error)) if lost_a_race(&error) => {}
+            Err(Refusal::Error(error)) => return Err(error),
+            Err(Refusal::NotHere) => {}
+        }
+        let head = self.shared.executions.head(token.execution).await?;
+        if head.status().is_ended() {
+            let message = format!("execution {} has {}", head.id, head.status().label());
+            return Err(Error::not_found("complete task", message));
+        }
+        match self.shared.write(&head, elsewhere).await {
+            // A token whose execution has ended is as good as one that never was.
+            Err(error) if error.kind() == ErrorKind::Conflict => Err(Error::not_found(
+                "complete task",
+                error.message().to_owned(),
+            )),
+            other => other,
         }
     }
 }
@@ -34,29 +50,24 @@ impl DurableEngine {
 #[async_trait]
 impl ExternalTasks for DurableEngine {
     async fn complete(&self, token: &TaskToken, result: Result<Data, TaskError>) -> Result<()> {
-        let ask = |reply| Message::Complete {
-            token: token.clone(),
+        let (told, written) = (token.clone(), token.clone());
+        let elsewhere = Content::Complete {
+            token: written,
+            result: result.clone(),
+        };
+        let here = |reply| Message::Complete {
+            token: told,
             result,
             reply,
         };
-        match self.shared.ask_about(ask).await {
-            Ok(()) => Ok(()),
-            Err(Refusal::NotHere) => Err(self.elsewhere(token).await),
-            Err(Refusal::Error(error)) => Err(error),
-        }
+        self.by_token(token, here, elsewhere).await
     }
 
     async fn heartbeat(&self, token: &TaskToken) -> Result<()> {
-        let token_ = token.clone();
-        let ask = |reply| Message::Heartbeat {
-            token: token_,
-            reply,
-        };
-        match self.shared.ask_about(ask).await {
-            Ok(()) => Ok(()),
-            Err(Refusal::NotHere) => Err(self.elsewhere(token).await),
-            Err(Refusal::Error(error)) => Err(error),
-        }
+        let (told, written) = (token.clone(), token.clone());
+        let here = |reply| Message::Heartbeat { token: told, reply };
+        let elsewhere = Content::Heartbeat { token: written };
+        self.by_token(token, here, elsewhere).await
     }
 
     async fn poll(&self, request: PollTask) -> Result<WorkerTask> {
@@ -64,8 +75,15 @@ impl ExternalTasks for DurableEngine {
             let full = Error::exhausted("poll for work", "too many callers wait");
             return Err(full.with_retry_after(Duration::from_secs(1)));
         };
-        let offer = self.shared.ask(|reply| Message::Poll { request, reply });
-        offer.await?.take().ok_or_else(closed)
+        loop {
+            let request = request.clone();
+            let offer = self.shared.ask(|reply| Message::Poll { request, reply });
+            match offer.await {
+                // The work's execution is another engine's since: it waits for other work.
+                Err(error) if lost_a_race(&error) => {}
+                offer => return offer?.take().ok_or_else(closed),
+            }
+        }
     }
 }
 
@@ -111,5 +129,35 @@ impl ExecutionRedrives for DurableEngine {
                 reply,
             })
             .await
+    }
+}
+
+#[async_trait]
+impl ExecutionChanges for DurableEngine {
+    async fn changed(
+        &self,
+        execution: ExecutionId,
+        after: TransitionNumber,
+    ) -> Result<ExecutionHead> {
+        let Ok(_place) = self.shared.waiters.try_acquire() else {
+            let full = Error::exhausted("follow execution", "too many callers wait");
+            return Err(full.with_retry_after(Duration::from_secs(1)));
+        };
+        let ask = |reply| Message::Changed {
+            execution,
+            after,
+            reply,
+        };
+        match self.shared.ask_about(ask).await {
+            Ok(head) => return Ok(head),
+            Err(Refusal::Error(error)) => return Err(error),
+            Err(Refusal::NotHere) => {}
+        }
+        let head = self.shared.executions.head(execution).await?;
+        if head.transition > after || head.status().is_ended() {
+            return Ok(head);
+        }
+        // Another engine runs it: of what it does, its end alone is pushed.
+        self.shared.executions.ended(execution).await
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use faas_core::{Clock, Error, ErrorKind, ExecutionId, IdSource, Namespace, Result};
 use futures::FutureExt;
@@ -9,9 +10,9 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::live::Message;
 use crate::engine::StartExecution;
+use crate::execution_store::mailbox::Content;
 use crate::execution_store::{
-    Epoch, ExecutionHead, ExecutionName, ExecutionStatus, InputDigest, Parent,
-    WorkflowExecutionStore,
+    Epoch, ExecutionHead, ExecutionName, InputDigest, Parent, WorkflowExecutionStore,
 };
 use crate::program::{Data, DefinitionDigest, Ending, EventKind, Program, TaskNumber};
 use crate::registry::WorkflowRegistry;
@@ -28,6 +29,8 @@ pub(super) struct Shared {
     pub(super) inbox: mpsc::Sender<Message>,
     pub(super) waiters: Semaphore,
     pub(super) children: Mutex<Children>,
+    pub(super) exclusive: bool,
+    pub(super) lease: Duration,
 }
 
 /// Executions that run as tasks, by the task.
@@ -207,27 +210,34 @@ impl Shared {
         }
     }
 
-    pub(super) async fn tell(&self, execution: ExecutionId, kind: EventKind) -> Result<()> {
-        let tell = |reply| Message::Event {
-            execution,
-            kind,
-            reply,
-        };
-        match self.ask_about(tell).await {
-            Ok(()) => return Ok(()),
-            Err(Refusal::Error(error)) => return Err(error),
-            Err(Refusal::NotHere) => {}
-        }
-        let head = self.executions.head(execution).await?;
-        let message = match head.status() {
-            ExecutionStatus::Running => {
-                let message = format!("another engine runs execution {execution}");
-                return Err(Error::unavailable("signal execution", message));
+    /// Tells an execution something, or the one that it was continued as.
+    pub(super) async fn tell(&self, mut execution: ExecutionId, kind: EventKind) -> Result<()> {
+        loop {
+            let told = kind.clone();
+            let tell = |reply| Message::Event {
+                execution,
+                kind: told,
+                reply,
+            };
+            match self.ask_about(tell).await {
+                Ok(()) => return Ok(()),
+                // Another engine took it over at this moment: nothing happened here.
+                Err(Refusal::Error(error)) if lost_a_race(&error) => {}
+                Err(Refusal::Error(error)) => return Err(error),
+                Err(Refusal::NotHere) => {}
             }
-            status => format!("execution {execution} has {}", status.label()),
-        };
-        Err(Error::conflict("signal execution", message).with_retry(faas_core::Retry::Never))
+            let head = self.goes_on(execution).await?;
+            if head.id == execution {
+                return self.write(&head, Content::Event(kind)).await;
+            }
+            execution = head.id;
+        }
     }
+}
+
+/// Whether nothing happened because something else happened first.
+pub(super) fn lost_a_race(error: &Error) -> bool {
+    error.kind() == ErrorKind::Conflict && error.retry() == faas_core::Retry::Safe
 }
 
 fn digest(input: &Data) -> InputDigest {

@@ -14,12 +14,13 @@
 //! | `r` epoch | how often renewed |
 //! | `l` | the last epoch |
 //!
-//! And in a watched space: execution → nothing, when it has ended.
+//! And in watched spaces: execution → nothing, when it has ended; execution letter → the letter.
 
 use faas_core::store::{Key, Space};
 use faas_core::{Error, ExecutionId, Namespace, Result};
 use jiff::Timestamp;
 
+use crate::execution_store::mailbox::LetterId;
 use crate::execution_store::{
     DueExecution, Epoch, ExecutionName, ExecutionStatus, TransitionNumber,
 };
@@ -28,6 +29,29 @@ use crate::execution_store::{
 pub(super) const EXECUTIONS: Space = Space::unwatched("workflow-executions");
 /// That executions have ended, for those who wait for it.
 pub(super) const ENDINGS: Space = Space::watched("workflow-endings");
+
+/// Letters from engine to engine.
+pub(super) const MAIL: Space = Space::watched("workflow-mail");
+
+pub(super) fn all_letters() -> Key {
+    Key::new("m")
+}
+
+pub(super) fn letters(id: ExecutionId) -> Key {
+    all_letters().child(id.to_string())
+}
+
+pub(super) fn letter(id: ExecutionId, letter: LetterId) -> Key {
+    letters(id).child(letter.to_string())
+}
+
+pub(super) fn parse_letter(key: &Key) -> Result<(ExecutionId, LetterId)> {
+    let parts: Vec<_> = key.parts().collect();
+    match parts.as_slice() {
+        [_, id, letter] => Ok((parse(id)?, parse(letter)?)),
+        _ => Err(broken()),
+    }
+}
 
 pub(super) fn head(id: ExecutionId) -> Key {
     Key::new("h").child(id.to_string())

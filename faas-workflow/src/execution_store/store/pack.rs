@@ -4,7 +4,7 @@ use faas_core::Result;
 use faas_core::encoding;
 use faas_core::store::{Batch, Precondition};
 
-use super::keys::{self, ENDINGS, EXECUTIONS as SPACE, TimeIndex};
+use super::keys::{self, ENDINGS, EXECUTIONS as SPACE, MAIL, TimeIndex};
 use super::stored::{StoredHead, StoredSnapshot, StoredTransition};
 use crate::execution_store::{Append, ExecutionHead, Standing, TransitionNumber};
 
@@ -64,6 +64,10 @@ fn transition(mut batch: Batch, append: Append) -> Result<Batch> {
     if let Some(snapshot) = append.snapshot {
         let snapshot = encoding::encode(&StoredSnapshot::new(number, &snapshot))?;
         batch = batch.put(SPACE, keys::snapshot(id), snapshot, Precondition::Any);
+    }
+    for letter in append.letters {
+        // Only what is there can be taken: so nothing is told twice.
+        batch = batch.delete(MAIL, keys::letter(id, letter), Precondition::Present);
     }
     let value = encoding::encode(&StoredHead(head))?;
     Ok(batch.put(SPACE, keys::head(id), value, condition))

@@ -5,6 +5,7 @@ use faas_core::encoding::Stored;
 use serde::{Deserialize, Serialize};
 
 use crate::content::Content;
+use crate::execution_store::mailbox;
 use crate::execution_store::{EngineEvent, ExecutionHead, TransitionNumber};
 use crate::history::HistoryRecord;
 
@@ -27,6 +28,18 @@ pub(super) struct StoredTransition {
 
 impl Stored for StoredTransition {
     const KIND: &'static str = "execution-transition";
+    const VERSION: u32 = 1;
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum StoredLetter {
+    Waits(mailbox::Content),
+    Back(mailbox::SentBack),
+}
+
+impl Stored for StoredLetter {
+    const KIND: &'static str = "execution-letter";
     const VERSION: u32 = 1;
 }
 

@@ -51,6 +51,7 @@ impl ExecutionCore {
         let events = std::mem::take(&mut self.events);
         let mut append = Append::new(self.head.clone(), events);
         append.records = std::mem::take(&mut self.records);
+        append.letters = std::mem::take(&mut self.letters);
         append.before = self.stored.replace(self.head.standing());
         let due = self.tasks.next_due();
         if due != self.stored_due {

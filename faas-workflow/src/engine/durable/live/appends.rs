@@ -9,10 +9,11 @@ impl Live {
     pub(super) fn fly(&mut self, mut step: Step) {
         let head = step.append.head.clone();
         let id = head.id;
-        if head.status().is_ended() {
-            self.away.insert(id);
-        }
         let successor = step.append.successor.as_ref().map(|next| next.head.id);
+        if head.status().is_ended() {
+            let away = successor.map_or(Away::Ending, Away::Continuing);
+            self.away.insert(id, away);
+        }
         if let Some(next) = successor {
             self.opened(next);
         }
@@ -74,11 +75,13 @@ impl Live {
                 Waiting::Told(reply) => drop(reply.send(Ok(()))),
                 Waiting::Asked(reply, answer) => drop(reply.send(Ok(answer))),
                 Waiting::Taken(reply, offer) => drop(reply.send(Ok(offer))),
+                Waiting::Letter(_) => {}
             }
         }
         for launch in flight.launches {
             self.launch(launch);
         }
+        self.tell_followers(&flight.head);
         self.ended(&flight.head);
     }
 
@@ -95,7 +98,7 @@ impl Live {
         last.map(|last| last.waiting).unwrap_or_default()
     }
 
-    fn disappoint(&mut self, waiting: Vec<Waiting>, error: &Error) {
+    pub(super) fn disappoint(&mut self, waiting: Vec<Waiting>, error: &Error) {
         for waiting in waiting {
             match waiting {
                 Waiting::Started(reply) => drop(reply.send(Err(error.clone().into()))),
@@ -105,6 +108,7 @@ impl Live {
                     self.not_handed(offer);
                     let _ = reply.send(Err(error.clone().into()));
                 }
+                Waiting::Letter(letter) => self.not_taken(letter),
             }
         }
     }
@@ -122,7 +126,9 @@ impl Live {
         if let Some(Ending::Failed(error)) = &head.ending {
             tracing::info!(execution = %head.id, %error, "an execution failed");
         }
-        for waiter in self.waiters.remove(&head.id).into_iter().flatten() {
+        let waiters = self.waiters.remove(&head.id).into_iter().flatten();
+        let followers = self.followers.remove(&head.id).into_iter().flatten();
+        for waiter in waiters.chain(followers.map(|(_, reply)| reply)) {
             let _ = waiter.send(Ok(head.clone()));
         }
     }
@@ -168,14 +174,16 @@ impl Live {
     /// Another engine has it, or it is gone: the store will tell who waits.
     fn not_ours(&mut self, id: ExecutionId) {
         self.away.remove(&id);
-        for waiter in self.waiters.remove(&id).into_iter().flatten() {
+        let waiters = self.waiters.remove(&id).into_iter().flatten();
+        let followers = self.followers.remove(&id).into_iter().flatten();
+        for waiter in waiters.chain(followers.map(|(_, reply)| reply)) {
             let _ = waiter.send(Err(Refusal::NotHere));
         }
     }
 
     pub(super) fn reload(&mut self, id: ExecutionId, abort: Option<TaskError>) {
         self.forget(id);
-        self.away.insert(id);
+        self.away.insert(id, Away::Loading);
         let (shared, epoch) = (self.shared.clone(), self.epoch);
         let rest = self.clock.sleep_until(self.clock.now() + REST);
         let reload = async move {

@@ -61,10 +61,13 @@ impl Live {
         let cancel = async move {
             let found = executions.find(&namespace, &name).await;
             match found {
-                Ok(found) => found.map(|child| Message::cancel(child, PARENT_ENDED)),
+                Ok(found) => {
+                    let cancel = |child| Message::cancel(child, PARENT_ENDED);
+                    found.map(cancel).into_iter().collect()
+                }
                 Err(error) => {
                     tracing::warn!(%name, %error, "a child was not found to be cancelled");
-                    None
+                    Vec::new()
                 }
             }
         };
@@ -165,6 +168,7 @@ impl Live {
     fn launch_resource(&mut self, launch: Launch, namespace: Namespace, parent: Parent) {
         self.explain(&launch, None);
         let (id, request) = (launch.execution, launch.request);
+        let task = request.task;
         let (completion, deadline) = (request.completion(), self.deadline(&request));
         let idempotency_key = key(id, &request);
         let TaskTarget::Resource { name, .. } = request.target else {
@@ -173,7 +177,7 @@ impl Live {
         let Some(resources) = self.resources.clone() else {
             let message = format!("this engine has no resources, and {name} is one");
             let error = TaskError::new("Platform.Unsupported", message);
-            return self.fails(id, request.task, error.with_retry(TaskRetry::Never));
+            return self.fails(id, task, error.with_retry(TaskRetry::Never));
         };
         let call = ResourceCall {
             namespace,
@@ -186,27 +190,35 @@ impl Live {
         };
         let (clock, shared, limit) = (self.clock.clone(), self.shared.clone(), self.options.depth);
         let work = async move {
-            let called = resources.call(call);
-            let answer = match call::within(&*clock, deadline, called).await {
-                Ok(Ok(answer)) => answer,
-                Ok(Err(error)) | Err(error) => return (Progress::Ended(Err(error)), None),
+            let answer = match resources.call(call).await {
+                Ok(answer) => answer,
+                Err(error) => return Progress::Ended(Err(error)),
             };
-            let progress = match (answer, completion) {
+            match (answer, completion) {
                 (ResourceAnswer::Output(output), Completion::Callback) => {
                     Progress::Submitted(output, None)
                 }
                 (ResourceAnswer::Output(output), _) => Progress::Ended(Ok(output)),
-                (ResourceAnswer::Job(receipt, end), _) => Progress::Submitted(receipt, Some(end)),
+                (ResourceAnswer::Job(receipt, end), Completion::Job) => {
+                    Progress::Submitted(receipt, Some(end))
+                }
+                (ResourceAnswer::Job(_, end), _) => Progress::Ended(end.await),
                 (ResourceAnswer::Child(child, input), _) => {
                     let child = Child::new(child, input, parent, &request.key);
                     let receipt = completion == Completion::Job;
                     let child = child.map(|child| Child { receipt, ..child });
                     run_child(shared, child, parent, limit).await
                 }
-            };
-            (progress, None)
+            }
         };
-        self.spawn(id, request.task, work.boxed());
+        let timed = async move {
+            let progress = call::within(&*clock, deadline, work.boxed()).await;
+            (
+                progress.unwrap_or_else(|late| Progress::Ended(Err(late))),
+                None,
+            )
+        };
+        self.spawn(id, task, timed.boxed());
     }
 
     fn launch_child(&mut self, parent: Parent, child: Result<Child>) {

@@ -25,7 +25,7 @@ impl Live {
                 reply,
             } => self.told(execution, kind, reply),
             Message::Wait { execution, reply } => {
-                if self.core.execution(execution).is_some() || self.away.contains(&execution) {
+                if self.core.execution(execution).is_some() || self.away.contains_key(&execution) {
                     let waiters = self.waiters.entry(execution).or_default();
                     waiters.retain(|waiter| !waiter.is_closed());
                     waiters.push(reply);
@@ -44,6 +44,12 @@ impl Live {
                 reply,
             } => self.complete(&token, result, reply),
             Message::Heartbeat { token, reply } => self.heartbeat(&token, reply),
+            Message::Letter(letter) => self.letter(letter),
+            Message::Changed {
+                execution,
+                after,
+                reply,
+            } => self.follow(execution, after, reply),
             Message::Poll { request, reply } => self.poll(request, reply),
             Message::Query {
                 execution,
@@ -119,12 +125,13 @@ impl Live {
                 self.core.insert(core, self.clock.now());
                 self.opened(id);
                 let at = self.clock.wall();
-                self.apply(id, EngineEvent::Adopted { at });
+                let _ = self.apply(id, EngineEvent::Adopted { at });
                 if let Some(error) = abort {
                     self.event(id, EventKind::Aborted(error));
                 }
                 self.hand_out_again(id);
                 self.look_for_parent(id);
+                self.look_for_letters(id);
                 let waiting = reply.map(Waiting::Told);
                 self.waiting.entry(id).or_default().extend(waiting);
             }
@@ -144,14 +151,14 @@ impl Live {
         let executions = self.store.clone();
         let look = async move {
             match executions.head(parent.execution).await {
-                Ok(head) if !head.status().is_ended() => None,
-                Ok(_) => Some(Message::cancel(id, PARENT_ENDED)),
+                Ok(head) if !head.status().is_ended() => Vec::new(),
+                Ok(_) => vec![Message::cancel(id, PARENT_ENDED)],
                 Err(error) if error.kind() == ErrorKind::NotFound => {
-                    Some(Message::cancel(id, PARENT_ENDED))
+                    vec![Message::cancel(id, PARENT_ENDED)]
                 }
                 Err(error) => {
                     tracing::warn!(execution = %id, %error, "its parent was not looked for");
-                    None
+                    Vec::new()
                 }
             }
         };
@@ -165,7 +172,7 @@ impl Live {
         reply: Reply<ExecutionHead>,
     ) {
         let id = stored.head.id;
-        if self.core.execution(id).is_some() || self.away.contains(&id) {
+        if self.core.execution(id).is_some() || self.away.contains_key(&id) {
             let error = Error::conflict("redrive execution", "it has just changed");
             let _ = reply.send(Err(error.into()));
             return;
@@ -176,8 +183,12 @@ impl Live {
         };
         self.core.insert(core, self.clock.now());
         self.opened(id);
-        self.event(id, EventKind::Redriven);
-        let open = self.core.execution(id);
+        let at = self.clock.wall();
+        let kind = EventKind::Redriven;
+        let entropy = self.core.entropy();
+        let event = EngineEvent::Program(ProgramEvent { at, entropy, kind });
+        let applied = self.core.apply(id, event, self.clock.now());
+        let open = self.core.execution(id).filter(|_| applied.is_ok());
         if open.is_some_and(|core| core.head().ending.is_none() && core.waits()) {
             let waiting = self.waiting.entry(id).or_default();
             return waiting.push(Waiting::Started(reply));
@@ -192,19 +203,28 @@ impl Live {
     pub(super) fn told(&mut self, id: ExecutionId, kind: EventKind, reply: Reply<()>) {
         let open = self.core.execution(id);
         // What ended in this very turn takes nothing more, though its end is not stored yet.
-        let ended = open.is_some_and(|core| core.head().ending.is_some());
-        if open.is_none() || ended {
-            let missing = match ended || self.away.contains(&id) {
-                true => Error::conflict("signal execution", "it has just ended").into(),
-                false => Refusal::NotHere,
+        let ending = open.and_then(|core| core.head().ending.as_ref());
+        let next = match (ending, self.away.get(&id)) {
+            (Some(Ending::Continued(next)), _) | (None, Some(Away::Continuing(next))) => {
+                Some(*next)
+            }
+            _ => None,
+        };
+        if let Some(next) = next {
+            return self.told(next, kind, reply);
+        }
+        if open.is_none() || ending.is_some() {
+            let refusal = match (ending, self.away.get(&id)) {
+                (None, None) => Refusal::NotHere,
+                (None, Some(Away::Loading)) => tokens::loading().into(),
+                _ => {
+                    let ended = Error::conflict("signal execution", "it has just ended");
+                    ended.with_retry(faas_core::Retry::Never).into()
+                }
             };
-            let _ = reply.send(Err(missing));
+            let _ = reply.send(Err(refusal));
             return;
         }
-        self.event(id, kind);
-        self.waiting
-            .entry(id)
-            .or_default()
-            .push(Waiting::Told(reply));
+        self.event_for(id, kind, Waiting::Told(reply));
     }
 }

@@ -2,14 +2,19 @@
 
 use super::*;
 
-fn unknown() -> Error {
+pub(super) fn unknown() -> Error {
     let message = "no task waits for this token: it has ended, timed out, or never was";
     Error::not_found("complete task", message)
 }
 
+/// That an execution is between two memories.
+pub(super) fn loading() -> Error {
+    Error::unavailable("ask execution", "it is being loaded again")
+}
+
 impl Live {
     /// Whether the token is that of a task that runs here.
-    fn knows(&self, token: &TaskToken) -> bool {
+    pub(super) fn knows(&self, token: &TaskToken) -> bool {
         let core = self.core.execution(token.execution);
         let running = core.and_then(|core| core.running_task(token.task));
         running.is_some_and(|running| running.request.token.as_ref() == Some(token))
@@ -26,11 +31,8 @@ impl Live {
             let _ = reply.send(Err(self.missing(id, unknown())));
             return;
         }
-        self.event(id, EventKind::TaskEnded { task, result });
-        self.waiting
-            .entry(id)
-            .or_default()
-            .push(Waiting::Told(reply));
+        let ended = EventKind::TaskEnded { task, result };
+        self.event_for(id, ended, Waiting::Told(reply));
     }
 
     pub(super) fn heartbeat(&mut self, token: &TaskToken, reply: Reply<()>) {
@@ -39,18 +41,16 @@ impl Live {
             let _ = reply.send(Err(self.missing(id, unknown())));
             return;
         }
-        self.event(id, EventKind::TaskHeartbeat { task });
-        self.waiting
-            .entry(id)
-            .or_default()
-            .push(Waiting::Told(reply));
+        let beat = EventKind::TaskHeartbeat { task };
+        self.event_for(id, beat, Waiting::Told(reply));
     }
 
     /// Another engine may know what this one does not: `otherwise` is for what is open here.
     fn missing(&self, id: ExecutionId, otherwise: Error) -> Refusal {
-        match self.core.execution(id).is_some() || self.away.contains(&id) {
-            true => otherwise.into(),
-            false => Refusal::NotHere,
+        match (self.core.execution(id).is_some(), self.away.get(&id)) {
+            (true, _) | (_, Some(Away::Ending | Away::Continuing(_))) => otherwise.into(),
+            (_, Some(Away::Loading)) => loading().into(),
+            (false, None) => Refusal::NotHere,
         }
     }
 
@@ -70,6 +70,46 @@ impl Live {
                 Some(appends) => appends.waiting.push(Waiting::Asked(reply, answer)),
                 None => drop(reply.send(Ok(answer))),
             },
+        }
+    }
+
+    /// Answers when more than the transition `after` is stored.
+    pub(super) fn follow(
+        &mut self,
+        id: ExecutionId,
+        after: TransitionNumber,
+        reply: Reply<ExecutionHead>,
+    ) {
+        if self.core.execution(id).is_none() && !self.away.contains_key(&id) {
+            let _ = reply.send(Err(Refusal::NotHere));
+            return;
+        }
+        let followers = self.followers.entry(id).or_default();
+        followers.retain(|(_, reply)| !reply.is_closed());
+        followers.push((after, reply));
+        if let Some(head) = self.stored_head(id) {
+            self.tell_followers(&head);
+        }
+    }
+
+    /// The head in memory, if all of it is stored.
+    fn stored_head(&self, id: ExecutionId) -> Option<ExecutionHead> {
+        let idle = !self.core.is_dirty(id) && !self.under_way.contains_key(&id);
+        let core = self.core.execution(id).filter(|_| idle)?;
+        Some(core.head().clone())
+    }
+
+    /// This much is stored.
+    pub(super) fn tell_followers(&mut self, head: &ExecutionHead) {
+        let Some(followers) = self.followers.get_mut(&head.id) else {
+            return;
+        };
+        let told = |one: &mut (TransitionNumber, _)| one.0 < head.transition;
+        for (_, reply) in followers.extract_if(.., told) {
+            let _ = reply.send(Ok(head.clone()));
+        }
+        if followers.is_empty() {
+            self.followers.remove(&head.id);
         }
     }
 }

@@ -1,7 +1,5 @@
 //! Work that workers pull: tasks that wait for a worker, and workers that wait for a task.
 
-use std::collections::VecDeque;
-
 use super::*;
 
 /// Whose tasks, for which resource.
@@ -143,9 +141,8 @@ impl Live {
                 continue;
             }
             let worker = poller.worker;
-            self.event(id, EventKind::TaskStarted { task, worker });
-            let waiting = self.waiting.entry(id).or_default();
-            waiting.push(Waiting::Taken(poller.reply, offer));
+            let taken = EventKind::TaskStarted { task, worker };
+            self.event_for(id, taken, Waiting::Taken(poller.reply, offer));
         }
         self.workers.tasks.retain(|_, tasks| !tasks.is_empty());
         self.workers
