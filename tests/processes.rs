@@ -1,4 +1,5 @@
-//! Functions in child processes, by the framed socket: this very test program is the function.
+//! Functions in child processes, by the framed socket and by HTTP: this very test program is the
+//! function.
 
 #![cfg(target_os = "linux")]
 
@@ -48,6 +49,49 @@ async fn garbage() {
     drop(socket.read_to_end(&mut Vec::new()).await);
 }
 
+/// A guest that is an HTTP server; in the parent, too, it has nothing to do.
+#[tokio::test]
+async fn web() {
+    let (Ok(port), Ok(_)) = (std::env::var("PORT"), std::env::var("K_SERVICE")) else {
+        return;
+    };
+    let listener = tokio::net::TcpListener::bind(format!("0.0.0.0:{port}")).await;
+    let listener = listener.expect("the port that is ours");
+    while let Ok((stream, _)) = listener.accept().await {
+        tokio::spawn(answer_in_capitals(stream));
+    }
+}
+
+/// Answers one request on a connection.
+async fn answer_in_capitals(mut stream: tokio::net::TcpStream) -> Option<()> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let (mut read, mut text) = (Vec::new(), String::new());
+    // The payload is a text in JSON: it ends with a quotation mark that is not the first.
+    while !text
+        .split_once("\r\n\r\n")
+        .is_some_and(|(_, body)| body.len() > 1 && body.ends_with('"'))
+    {
+        read.push(stream.read_u8().await.ok()?);
+        text = String::from_utf8_lossy(&read).into_owned();
+    }
+    let (head, body) = text.split_once("\r\n\r\n")?;
+    assert!(head.starts_with("POST / HTTP/1.1\r\n"), "{head}");
+    if body.contains("exit") {
+        std::process::exit(7);
+    }
+    let (status, body) = match body.contains("fail") {
+        true => (
+            "500 Failed\r\nfaas-error: Guest.Asked",
+            "it was asked to".to_owned(),
+        ),
+        false => ("200 OK", body.to_uppercase()),
+    };
+    let length = body.len();
+    let answer =
+        format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}");
+    stream.write_all(answer.as_bytes()).await.ok()
+}
+
 async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(Duration::from_secs(60), future)
         .await
@@ -83,6 +127,37 @@ async fn deploy(
     configure(&mut config);
     let deployed = platform.deploy(function, config).await;
     deployed.expect("it deploys");
+}
+
+#[tokio::test]
+async fn a_child_process_that_is_an_http_server_serves_and_is_replaced_when_it_exits() {
+    let root = tempfile::tempdir().expect("a directory");
+    let platform = platform(root.path()).await;
+    let http = |config: &mut FunctionConfig| config.runtime = "http".parse().expect("a name");
+    deploy(&platform, "web", "web", http).await;
+    for _ in 0..2 {
+        let hello: String = within(platform.call("web", "hello"))
+            .await
+            .expect("it runs");
+        assert_eq!(hello, "HELLO");
+        let error = within(platform.call::<_, String>("web", "fail")).await;
+        let Err(CallError::Function(error)) = error else {
+            panic!("{error:?}")
+        };
+        assert_eq!(
+            (&*error.kind, &*error.message),
+            ("Guest.Asked", "it was asked to")
+        );
+        let error = within(platform.call::<_, String>("web", "exit")).await;
+        let Err(CallError::Function(error)) = error else {
+            panic!("{error:?}")
+        };
+        assert_eq!(error.kind, FunctionError::EXIT);
+        assert!(error.message.contains("code 7"), "{error}");
+    }
+    within(platform.shutdown(Duration::from_secs(10)))
+        .await
+        .expect("it drains");
 }
 
 #[tokio::test]

@@ -1,11 +1,12 @@
-//! The feature `process`: programs as child processes, by the Lambda Runtime API or framed sockets.
+//! The feature `process`: programs as child processes, by the Lambda Runtime API, framed sockets or
+//! HTTP.
 
 use std::sync::Arc;
 
 use faas_core::{ErrorKind, HookName, NodeName, Result, RuntimeName};
 use faas_function::Contract;
 use faas_process::ProcessNodeBuilder;
-use faas_runtimes::{FramedSocket, LambdaRuntime};
+use faas_runtimes::{FramedSocket, Http, LambdaRuntime};
 
 use super::{Local, LocalOptions};
 
@@ -13,14 +14,19 @@ const NODE: &str = "process";
 /// The runtimes of each contract: of programs that are built already, and of Rust sources.
 const LAMBDA: (&str, &str) = ("provided", "rust");
 const FRAMED: (&str, &str) = ("framed", "rust-framed");
+const HTTP: (&str, &str) = ("http", "rust-http");
 
 pub(super) fn add(local: &mut Local, options: &LocalOptions) -> Result<()> {
     let clock = &options.clock;
     let lambda = LambdaRuntime::new(HookName::new("lambda")?, clock.clone());
     let framed = FramedSocket::new(HookName::new("framed")?, clock.clone());
-    let lambda: Arc<dyn Contract> = Arc::new(lambda);
-    let framed: Arc<dyn Contract> = Arc::new(framed);
-    for ((built, sources), contract) in [(LAMBDA, lambda), (FRAMED, framed)] {
+    let http = Http::on_loopback(HookName::new("http")?, clock.clone());
+    let contracts: [(_, Arc<dyn Contract>); 3] = [
+        (LAMBDA, Arc::new(lambda)),
+        (FRAMED, Arc::new(framed)),
+        (HTTP, Arc::new(http)),
+    ];
+    for ((built, sources), contract) in contracts {
         let sources = RuntimeName::new(sources)?;
         local
             .contracts
