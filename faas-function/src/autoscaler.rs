@@ -4,6 +4,7 @@ mod concurrency;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod fixed;
+mod room;
 mod window;
 
 use std::collections::BTreeMap;
@@ -143,11 +144,6 @@ pub trait FunctionAutoscaler: Send + Sync + 'static {
     fn restore(&mut self, state: &[u8]) -> Result<()>;
     /// What this is.
     fn describe(&self) -> Description;
-}
-
-/// Within the bounds of a revision.
-fn clamp(load: &RevisionLoad, instances: u32) -> u32 {
-    instances.max(load.min).min(load.max)
 }
 
 /// The decision for so many instances, if they are not there; the longest idle go first.

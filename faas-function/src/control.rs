@@ -14,8 +14,8 @@ mod works;
 
 use std::sync::Arc;
 
-use faas_core::Clock;
 use faas_core::explain::DecisionLog;
+use faas_core::{Clock, Resources};
 use tokio::task::JoinHandle;
 
 use self::core::Core;
@@ -36,6 +36,8 @@ pub struct ControlParts {
     pub clock: Arc<dyn Clock>,
     /// Where decisions are recorded.
     pub log: DecisionLog,
+    /// What all instances together may take; without a bound unless it is set.
+    pub limit: Option<Resources>,
 }
 
 impl ControlParts {
@@ -53,6 +55,7 @@ impl ControlParts {
             router,
             clock,
             log,
+            limit: None,
         }
     }
 }
@@ -76,7 +79,7 @@ impl Drop for Control {
 impl Control {
     /// Starts the loop with a policy. It must be called within a tokio runtime.
     pub fn start(parts: ControlParts, policy: Box<dyn FunctionAutoscaler>, seed: u64) -> Self {
-        let core = Core::new(policy, seed, parts.log.clone());
+        let core = Core::new(policy, seed, parts.log.clone(), parts.limit.clone());
         Self(tokio::spawn(Live::new(parts, core).run()))
     }
 

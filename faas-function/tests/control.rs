@@ -529,3 +529,45 @@ async fn what_is_left_of_a_deleted_function_is_not_asked_for() {
     world.demand(id("f", 1), 0, 1);
     world.silence().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_policy_is_told_of_the_limit() {
+    let world = World::new();
+    let (sender, mut seen) = mpsc::unbounded_channel();
+    let clock = world.clock.clone();
+    let log = DecisionLog::new(clock.clone(), IdSource::new(clock.clone(), 1));
+    let mut parts = ControlParts::new(
+        Arc::new(world.registry.clone()),
+        Arc::new(world.deployer.clone()),
+        Arc::new(world.router.clone()),
+        clock,
+        log,
+    );
+    let limit = faas_core::Resources::new(faas_core::Millicpu(7), faas_core::ByteSize::gib(1));
+    parts.limit = Some(limit.clone());
+    let _control = Control::start(parts, Box::new(Spy(sender)), 7);
+    assert_eq!(seen.recv().await, Some(Some(limit)));
+}
+
+/// Tells what it sees.
+struct Spy(mpsc::UnboundedSender<Option<faas_core::Resources>>);
+
+impl FunctionAutoscaler for Spy {
+    fn observe(&mut self, _: &mut PolicyContext, _: &FleetChange) {}
+    fn decide(&mut self, _: &mut PolicyContext, fleet: &Fleet) -> Vec<ScaleDecision> {
+        let _ = self.0.send(fleet.limit.clone());
+        Vec::new()
+    }
+    fn wake_at(&self) -> Option<Monotonic> {
+        None
+    }
+    fn save(&self) -> Bytes {
+        Bytes::new()
+    }
+    fn restore(&mut self, _: &[u8]) -> Result<()> {
+        Ok(())
+    }
+    fn describe(&self) -> Description {
+        Description::new("Spy")
+    }
+}

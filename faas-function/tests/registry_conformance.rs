@@ -127,3 +127,37 @@ mod code {
         }
     }
 }
+
+/// As the source of code for node agents.
+mod source {
+    use std::sync::Arc;
+
+    use bytes::Bytes;
+    use faas_core::Digest;
+    use faas_function::CodeStore;
+    use faas_function::registry::ObjectCode;
+    use faas_resource::code::conformance::Fixture;
+    use futures::StreamExt;
+    use object_store::memory::InMemory;
+    use object_store::{ObjectStore, ObjectStoreExt};
+
+    async fn fixture() -> Fixture {
+        let objects = Arc::new(InMemory::new());
+        let store = ObjectCode::new(objects.clone());
+        let damaged = store.put("as it was".into()).await.expect("it is put");
+        let listed: Vec<_> = objects.list(None).collect().await;
+        let blob = listed.into_iter().flatten().next().expect("it is kept");
+        let changed = objects.put(&blob.location, "as it is".into()).await;
+        changed.expect("it is changed");
+        let known: Vec<_> = ["one", "another", ""].map(Bytes::from).into();
+        for code in &known {
+            let digest = store.put(code.clone()).await.expect("it is put");
+            assert_eq!(digest, Digest::of(code));
+        }
+        let mut fixture = Fixture::new(Arc::new(store), known);
+        fixture.damaged = Some(damaged);
+        fixture
+    }
+
+    faas_resource::code_source_conformance!(fixture);
+}

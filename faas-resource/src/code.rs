@@ -1,5 +1,8 @@
 //! [`CodeSource`]: where a node agent gets the code that it runs.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -10,12 +13,17 @@ use faas_core::{Digest, Result};
 /// node agent keeps what it fetched.
 ///
 /// # Contract
-/// - The bytes answered have the digest asked for; anything else is an error.
-/// - Dropping the future fetches nothing more and leaks nothing.
+/// - **right_bytes**: the bytes answered have the digest asked for; bytes that do not are an error.
+/// - **unknown_is_not_found**: a digest that nobody has answers `NotFound`.
+/// - **fetch_again**: what was fetched can be fetched again, by several at once.
+/// - **fetch_cancels**: dropping the future ends the fetch and disturbs no other.
 ///
 /// # Errors
-/// `NotFound` for an unknown digest, `Internal` for bytes that do not match, `Unavailable` when
-/// the source cannot be reached.
+/// `NotFound` as above, `Internal` for bytes that do not match, `Unavailable` when the source cannot
+/// be reached.
+///
+/// # Implementing
+/// Run `faas_resource::code::conformance` against it.
 #[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait CodeSource: Send + Sync + 'static {

@@ -1,5 +1,8 @@
 //! [`Endpoint`]: how to reach what runs in a sandbox.
 
+#[cfg(feature = "conformance")]
+pub mod conformance;
+
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -48,7 +51,19 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
 /// Opens connections to one sandbox.
 ///
 /// # Contract
-/// - Each `dial` opens a new connection; dropping the future or the connection closes it.
+/// - **fresh_connection**: each `dial` opens a connection of its own, which carries bytes in both
+///   directions and in order.
+/// - **drop_closes**: dropping a connection closes it, and no other.
+/// - **dial_cancels**: dropping the future leaves no connection.
+/// - **dead_is_unavailable**: once the sandbox is gone, `dial` answers `Unavailable`, and open
+///   connections end.
+///
+/// # Errors
+/// As above.
+///
+/// # Implementing
+/// Run `faas_resource::endpoint::conformance` against it.
+#[cfg_attr(feature = "mock", mockall::automock)]
 #[async_trait]
 pub trait Dial: Send + Sync + fmt::Debug + 'static {
     /// Opens a connection.

@@ -67,6 +67,8 @@ impl WorkloadSpec {
     /// `InvalidArgument` for a spec that has no form in JSON, which [`validate`](Self::validate)
     /// would have refused.
     pub fn digest(&self) -> Result<Digest> {
+        // What is added to these later is to be left out of their JSON where it says nothing, or
+        // the next release replaces every sandbox that it adopts.
         let bytes = serde_json::to_vec(&(&self.sandbox, &self.rules)).map_err(|error| {
             let message = format!("workload {} has no form in JSON: {error}", self.id);
             Error::invalid("digest workload", message).with_source(error)

@@ -1,6 +1,6 @@
 //! Each rule of a contract has a case of its name, and each suite's macro expands to all of them.
 
-use faas_resource::{agent, hook, manager, naming, scheduler};
+use faas_resource::{agent, code, endpoint, hook, manager, naming, scheduler};
 
 /// The names of the bold rules of the named trait's `# Contract` in a source file.
 fn rules(source: &str, of: &str) -> Vec<String> {
@@ -49,6 +49,10 @@ agree! {
     of_exec: "Exec" in "../src/agent/capability.rs",
         "exec_conformance" in "../src/agent/conformance/exec.rs",
         agent::conformance::exec::CASES;
+    of_code_source: "CodeSource" in "../src/code.rs",
+        "code_source_conformance" in "../src/code/conformance.rs", code::conformance::CASES;
+    of_dial: "Dial" in "../src/endpoint.rs",
+        "dial_conformance" in "../src/endpoint/conformance.rs", endpoint::conformance::CASES;
     of_resource_manager: "ResourceManager" in "../src/manager.rs",
         "resource_manager_conformance" in "../src/manager/conformance.rs",
         manager::conformance::CASES;

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use faas_core::explain::Reason;
 use faas_core::{Component, Description, Error, Monotonic, PolicyContext, Result};
 
+use super::room::{self, Wish};
 use super::{Fleet, FleetChange, FunctionAutoscaler, ScaleDecision};
 
 const FIXED: Reason = Reason::new("scale.fixed", "{instances} instances were configured");
@@ -25,13 +26,13 @@ impl FunctionAutoscaler for Fixed {
     fn observe(&mut self, _: &mut PolicyContext, _: &FleetChange) {}
 
     fn decide(&mut self, _: &mut PolicyContext, fleet: &Fleet) -> Vec<ScaleDecision> {
-        let decisions = fleet.revisions.iter().filter_map(|(id, load)| {
+        let wishes = fleet.revisions.iter().map(|(id, load)| {
             let least = u32::from(load.queued > 0 || load.running > 0);
-            let wanted = super::clamp(load, self.0.max(least));
-            let reason = FIXED.with("instances", self.0);
-            super::change(id, load, wanted, vec![reason])
+            let wanted = self.0.max(least).max(load.min).min(load.max);
+            let reasons = vec![FIXED.with("instances", self.0)];
+            (id, Wish { wanted, reasons })
         });
-        decisions.collect()
+        room::decide(fleet, wishes.collect())
     }
 
     fn wake_at(&self) -> Option<Monotonic> {

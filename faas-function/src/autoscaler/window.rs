@@ -64,7 +64,7 @@ impl Window {
         let mut start = self.at.as_nanos().max(kept_from * SECOND);
         while start < end {
             let second = start / SECOND;
-            let stop = end.min((second + 1) * SECOND);
+            let stop = end.min((second + 1).saturating_mul(SECOND));
             self.put(second, u64::from(self.value) * (stop - start));
             start = stop;
         }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use faas_core::explain::{DecisionClass, DecisionLog};
 use faas_core::{
-    Error, ErrorKind, InstanceId, Monotonic, PolicyContext, Retry, RevisionNumber, SeededRandom,
-    StartKind,
+    Error, ErrorKind, InstanceId, Monotonic, PolicyContext, Resources, Retry, RevisionNumber,
+    SeededRandom, StartKind,
 };
 
 use super::works::{Order, Step, Works};
@@ -61,12 +61,21 @@ pub(super) struct Core {
 }
 
 impl Core {
-    pub(super) fn new(policy: Box<dyn FunctionAutoscaler>, seed: u64, log: DecisionLog) -> Self {
+    pub(super) fn new(
+        policy: Box<dyn FunctionAutoscaler>,
+        seed: u64,
+        log: DecisionLog,
+        limit: Option<Resources>,
+    ) -> Self {
+        let fleet = Fleet {
+            limit,
+            ..Fleet::default()
+        };
         Self {
             policy,
             random: SeededRandom::new(seed),
             log,
-            fleet: Fleet::default(),
+            fleet,
             known: BTreeMap::new(),
             current: BTreeMap::new(),
             unread: BTreeMap::new(),

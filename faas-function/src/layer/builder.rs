@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use faas_core::explain::DecisionLog;
-use faas_core::{Clock, Error, IdSource, MemoryStore, Result, RuntimeName, Store, TokioClock};
+use faas_core::{
+    Clock, Error, IdSource, MemoryStore, Resources, Result, RuntimeName, Store, TokioClock,
+};
 use faas_resource::ResourceManager;
 use faas_resource::spec::ExecutableKind;
 use object_store::memory::InMemory;
@@ -37,6 +39,7 @@ pub struct FunctionLayerBuilder {
     deployer: Option<Arc<dyn FunctionDeployer>>,
     router: Option<Arc<dyn FunctionRouter>>,
     autoscaler: Option<Box<dyn FunctionAutoscaler>>,
+    limit: Option<Resources>,
     clock: Option<Arc<dyn Clock>>,
     decisions: Option<DecisionLog>,
     seed: u64,
@@ -82,6 +85,8 @@ impl FunctionLayerBuilder {
         router: Arc<dyn FunctionRouter>;
         /// F6; [`ConcurrencyTarget`] by default.
         autoscaler: Box<dyn FunctionAutoscaler>;
+        /// What all instances together may take; what the nodes have, unless it is said.
+        limit: Resources;
         /// The time; tokio's by default.
         clock: Arc<dyn Clock>;
         /// Where decisions are recorded.
@@ -207,13 +212,14 @@ impl FunctionLayerBuilder {
             .autoscaler
             .unwrap_or_else(|| Box::new(ConcurrencyTarget::default()));
         let autoscaler = policy.describe();
-        let parts = ControlParts::new(
+        let mut parts = ControlParts::new(
             metadata.clone(),
             deployer.clone(),
             router.clone(),
             clock.clone(),
             decisions.clone(),
         );
+        parts.limit = self.limit;
         let control = Arc::new(Control::start(parts, policy, self.seed));
         Ok(FunctionLayer {
             metadata,

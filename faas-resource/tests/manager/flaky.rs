@@ -31,6 +31,10 @@ pub(crate) enum NodeFault {
     Forgets,
     /// Says of each sandbox that it is of its workload's present spec.
     LiesAboutDigests,
+    /// Its starts never end.
+    NeverStarts,
+    /// Its events end after each of them.
+    EndsEvents,
 }
 
 /// A memory node that answers while its gate is open. A start of the handler `stuck` never ends.
@@ -92,7 +96,8 @@ impl NodeAgent for Flaky {
     }
     async fn ensure(&self, request: EnsureSandbox) -> Result<SandboxStatus> {
         self.gate.pass().await;
-        if request.spec.executable == handler("stuck").executable {
+        let stuck = request.spec.executable == handler("stuck").executable;
+        if stuck || self.fault == NodeFault::NeverStarts {
             return std::future::pending().await;
         }
         let id = request.id;
@@ -112,7 +117,7 @@ impl NodeAgent for Flaky {
         self.gate.pass().await;
         let mut all = self.inner.list().await?;
         match self.fault {
-            NodeFault::None => {}
+            NodeFault::None | NodeFault::NeverStarts | NodeFault::EndsEvents => {}
             NodeFault::Forgets => all.clear(),
             NodeFault::HidesEnds => {
                 for status in &mut all {
@@ -145,7 +150,10 @@ impl NodeAgent for Flaky {
                 }
             }
         });
-        shown.boxed()
+        match fault {
+            NodeFault::EndsEvents => shown.take(1).boxed(),
+            _ => shown.boxed(),
+        }
     }
     fn logs(&self, sandbox: SandboxId, follow: bool) -> BoxStream<'static, Result<LogLine>> {
         self.inner.logs(sandbox, follow)

@@ -6,6 +6,8 @@ mod common;
 #[cfg(test)]
 mod framed;
 #[cfg(test)]
+mod http;
+#[cfg(test)]
 mod in_process;
 #[cfg(test)]
 mod lambda;

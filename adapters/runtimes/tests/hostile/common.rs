@@ -71,7 +71,11 @@ pub(crate) struct Victim<C> {
 impl<C: Contract + SandboxHook> Victim<C> {
     /// The guest has begun already.
     pub(crate) async fn new(contract: C, config: FunctionConfig) -> Self {
-        let instance = soon(contract.connect(connect(config))).await;
+        Self::at(contract, connect(config)).await
+    }
+
+    pub(crate) async fn at(contract: C, connect: Connect) -> Self {
+        let instance = soon(contract.connect(connect)).await;
         Self {
             contract,
             instance: instance.expect("its guest is ready"),
@@ -83,10 +87,16 @@ impl<C: Contract + SandboxHook> Victim<C> {
         &self,
         payload: impl Into<bytes::Bytes>,
     ) -> futures::future::BoxFuture<'static, Result<Response>> {
-        let permit = Permit::new(self.slots.clone(), self.instance.id());
         let function = "hello".parse().expect("a name");
         let id = InvocationId::from_u128(1);
-        let invocation = Invocation::new(id, function, Payload::bytes(payload));
+        self.send(Invocation::new(id, function, Payload::bytes(payload)))
+    }
+
+    pub(crate) fn send(
+        &self,
+        invocation: Invocation,
+    ) -> futures::future::BoxFuture<'static, Result<Response>> {
+        let permit = Permit::new(self.slots.clone(), self.instance.id());
         let instance = self.instance.clone();
         Box::pin(async move { soon(instance.invoke(invocation, permit)).await })
     }

@@ -6,4 +6,6 @@ mod common;
 #[cfg(test)]
 mod framed;
 #[cfg(test)]
+mod http;
+#[cfg(test)]
 mod lambda;
