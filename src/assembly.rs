@@ -248,11 +248,14 @@ fn functions(common: &Common, contracts: Contracts) -> FunctionLayerBuilder {
 }
 
 fn workflows(common: &Common) -> WorkflowLayerBuilder {
-    WorkflowLayer::builder()
+    let layer = WorkflowLayer::builder()
         .store(common.store.clone())
         .clock(common.clock.clone())
         .ids(common.ids.clone())
-        .decisions(common.decisions.clone())
+        .decisions(common.decisions.clone());
+    #[cfg(feature = "jsonata")]
+    let layer = layer.expressions(Arc::new(faas_jsonata::StatesExpressions::default()));
+    layer
 }
 
 fn apply<B>(builder: B, changes: Vec<Change<B>>) -> B {

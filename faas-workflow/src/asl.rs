@@ -17,6 +17,7 @@ pub mod diagnostic;
 pub mod export;
 pub mod expression;
 pub mod input;
+pub mod integration;
 mod intrinsic;
 mod model;
 mod parse;
@@ -40,6 +41,7 @@ pub use diagnostic::{Code, Diagnostic, Report, Severity};
 pub use export::{aws_event, aws_history};
 pub use expression::{CompiledExpression, ExpressionError, ExpressionLanguage, ExpressionScope};
 pub use input::execution_input;
+pub use integration::ServiceIntegrations;
 pub use model::StateMachine;
 pub use settings::{Limits, MachineType, Settings};
 
@@ -109,6 +111,11 @@ impl Language for StatesLanguage {
     fn compile(&self, definition: &Definition) -> Result<Arc<dyn Program>, DefinitionFaults> {
         Ok(Arc::new(Erased(self.machine(definition)?)))
     }
+}
+
+/// A definition in Amazon States Language.
+pub fn definition(text: impl Into<String>) -> Definition {
+    Definition::new(language(), text)
 }
 
 /// The language's name, for definitions.

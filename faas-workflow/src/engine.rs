@@ -1,5 +1,6 @@
 //! W2 [`WorkflowEngine`]: runs workflows.
 
+mod answer;
 pub mod control;
 pub mod core;
 pub mod durable;
@@ -21,11 +22,12 @@ use crate::history::{HistoryPage, HistoryQuery};
 use crate::program::{Data, Signal};
 use crate::registry::WorkflowRef;
 
+pub(crate) use answer::payload_data;
 pub use control::{ExecutionChanges, ExecutionQueries, ExecutionRedrives};
 pub use durable::{DurableEngine, EngineOptions, EngineParts};
 pub use external::{ExternalTasks, PollTask, WorkerTask};
 pub use follow::WorkflowEngineExt;
-pub use resource::{ResourceAnswer, ResourceCall, TaskResources};
+pub use resource::{ChildForm, ResourceAnswer, ResourceCall, TaskResources};
 
 /// What to start.
 #[derive(Debug, Clone)]

@@ -8,7 +8,9 @@ use faas_core::explain::DecisionLog;
 use faas_core::{
     Clock, Description, Error, IdSource, Invoker, MemoryStore, Result, Store, TokioClock,
 };
+use object_store::ObjectStore;
 
+use crate::asl::{ExpressionLanguage, ServiceIntegrations, StatesLanguage};
 use crate::engine::durable::EngineParts;
 use crate::engine::{DurableEngine, EngineOptions, TaskResources, WorkflowEngine};
 use crate::execution_store::{StoreExecutionStore, WorkflowExecutionStore};
@@ -95,10 +97,12 @@ pub struct WorkflowLayerBuilder {
     store: Option<Arc<dyn Store>>,
     invoker: Option<Arc<dyn Invoker>>,
     resources: Option<Arc<dyn TaskResources>>,
+    objects: Option<Arc<dyn ObjectStore>>,
     registry: Option<Arc<dyn WorkflowRegistry>>,
     executions: Option<Arc<dyn WorkflowExecutionStore>>,
     engine: Option<Arc<dyn WorkflowEngine>>,
     scheduler: Option<Box<dyn WorkflowScheduler>>,
+    expressions: Option<Arc<dyn ExpressionLanguage>>,
     languages: Vec<Arc<dyn Language>>,
     clock: Option<Arc<dyn Clock>>,
     ids: Option<IdSource>,
@@ -131,8 +135,15 @@ impl WorkflowLayerBuilder {
         store: Arc<dyn Store>;
         /// Who runs the tasks; the default engine needs one.
         invoker: Arc<dyn Invoker>;
-        /// Who runs the tasks that name a resource; nobody by default.
+        /// Who runs the tasks that name a resource which [`ServiceIntegrations`] does not run;
+        /// nobody by default.
         resources: Arc<dyn TaskResources>;
+        /// What tasks of `s3` see; the bucket is the first part of an object's path. Nothing by
+        /// default.
+        objects: Arc<dyn ObjectStore>;
+        /// What evaluates the JSONata of the default registry's Amazon States Language; nothing by
+        /// default: then definitions that use it are refused.
+        expressions: Arc<dyn ExpressionLanguage>;
         /// W1; over the store by default.
         registry: Arc<dyn WorkflowRegistry>;
         /// W4; over the store by default.
@@ -150,7 +161,8 @@ impl WorkflowLayerBuilder {
         decisions: DecisionLog;
     }
 
-    /// Adds a language to the default registry.
+    /// Adds a language to the default registry, in place of another of its name. The Rust builder's
+    /// and Amazon States Language are there by default.
     #[must_use]
     pub fn language(mut self, language: Arc<dyn Language>) -> Self {
         self.languages.push(language);
@@ -217,7 +229,13 @@ impl WorkflowLayerBuilder {
         let log = || DecisionLog::new(clock.clone(), ids.clone());
         let decisions = self.decisions.unwrap_or_else(log);
         let registry = self.registry.unwrap_or_else(|| {
-            let registry = StoreWorkflowRegistry::new(store.clone(), clock.clone());
+            let states = StatesLanguage::new();
+            let states = match self.expressions {
+                Some(expressions) => states.with_expressions(expressions),
+                None => states,
+            };
+            let registry = StoreWorkflowRegistry::new(store.clone(), clock.clone())
+                .with_language(Arc::new(states));
             let add = StoreWorkflowRegistry::with_language;
             Arc::new(self.languages.into_iter().fold(registry, add))
         });
@@ -235,6 +253,16 @@ impl WorkflowLayerBuilder {
         }
         let missing = || Error::invalid("build workflow layer", missing);
         let invoker = self.invoker.ok_or_else(missing)?;
+        let services = ServiceIntegrations::new(invoker.clone(), ids.clone())
+            .with_response_bytes(self.options.response_bytes);
+        let services = match self.objects {
+            Some(objects) => services.with_objects(objects),
+            None => services,
+        };
+        let services = match self.resources {
+            Some(resources) => services.otherwise(resources),
+            None => services,
+        };
         let scheduler = self.scheduler.unwrap_or_else(|| Box::new(Eager::new()));
         let described = scheduler.describe();
         let parts = EngineParts {
@@ -242,7 +270,7 @@ impl WorkflowLayerBuilder {
             executions: executions.clone(),
             scheduler,
             invoker,
-            resources: self.resources,
+            resources: Some(Arc::new(services)),
             clock,
             ids,
             decisions: decisions.clone(),

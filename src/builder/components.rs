@@ -8,8 +8,10 @@ use faas_function::{
     MetadataStore,
 };
 use faas_resource::{NamingService, NodeAgent, ResourceManager, ResourceScheduler};
+use faas_workflow::engine::TaskResources;
 use faas_workflow::registry::Language;
 use faas_workflow::{WorkflowEngine, WorkflowExecutionStore, WorkflowRegistry, WorkflowScheduler};
+use object_store::ObjectStore;
 
 use super::PlatformBuilder;
 
@@ -85,6 +87,17 @@ impl PlatformBuilder {
     /// Adds a language to the default workflow registry.
     pub fn language(self, language: Arc<dyn Language>) -> Self {
         self.workflows(|layer| layer.language(language))
+    }
+
+    /// Adds who runs the tasks of workflows that name a resource which is neither a function nor a
+    /// workflow: a queue, a database.
+    pub fn task_resources(self, resources: Arc<dyn TaskResources>) -> Self {
+        self.workflows(|layer| layer.resources(resources))
+    }
+
+    /// Adds the objects that tasks, readers and writers of `s3` see.
+    pub fn objects(self, objects: Arc<dyn ObjectStore>) -> Self {
+        self.workflows(|layer| layer.objects(objects))
     }
 
     /// Replaces the workflow engine (W2).

@@ -1,6 +1,7 @@
 //! Workflows: registered by name, and run from one JSON value to another.
 
 use faas_core::{Error, Result};
+use faas_workflow::asl;
 use faas_workflow::registry::WorkflowInfo;
 use faas_workflow::{
     Definition, Ending, ExecutionHead, RegisterWorkflow, StartExecution, WorkflowEngine,
@@ -30,6 +31,22 @@ impl Platform {
         }
         let request = RegisterWorkflow::new(workflow.namespace, workflow.name, definition);
         self.workflows.registry().register(request).await
+    }
+
+    /// Registers a workflow that is written in Amazon States Language, or makes its next version:
+    /// a definition as AWS Step Functions takes it. Its tasks call this platform's functions, by
+    /// `arn:aws:lambda:REGION:ACCOUNT:function:NAME` or by `arn:aws:states:::lambda:invoke`, in the
+    /// workflow's own namespace. JSONata needs the feature `jsonata`.
+    ///
+    /// # Errors
+    /// As [`register_workflow`](Self::register_workflow).
+    pub async fn register_state_machine(
+        &self,
+        workflow: &str,
+        definition: &str,
+    ) -> Result<WorkflowInfo> {
+        let definition = asl::definition(definition);
+        self.register_workflow(workflow, definition).await
     }
 
     /// Starts an execution of a workflow (`namespace/name@version`; the newest version unless it

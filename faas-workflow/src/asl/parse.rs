@@ -21,6 +21,7 @@ use super::settings::{MAX_SECONDS, Settings};
 use super::source::{Source, join};
 use crate::program::DefinitionDigest;
 use fields::Fields;
+pub(super) use resource::{lambda_qualifier, resource_kind};
 
 /// How many faults are told; nobody reads more.
 const FAULTS: usize = 1000;

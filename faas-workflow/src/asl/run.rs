@@ -19,6 +19,7 @@ mod parallel;
 mod reader;
 mod records;
 mod recovery;
+mod resource;
 mod states;
 mod task;
 mod turn;
@@ -38,6 +39,7 @@ use crate::program::{
 };
 use failure::Failure;
 use frame::{Frame, FrameId, Link, StreamId};
+pub(super) use resource::{function_cause, platform_error};
 use turn::Turn;
 
 /// All that an execution is.

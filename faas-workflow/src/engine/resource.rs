@@ -4,9 +4,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use faas_core::{Description, ExecutionId, Namespace};
+use faas_core::{Description, Error, ExecutionId, Monotonic, Namespace};
 use futures::future::BoxFuture;
 
+use crate::execution_store::ExecutionHead;
 use crate::program::{ChildExecution, Completion, Data, ResourceName, TaskError, TaskToken};
 
 /// A task for a resource.
@@ -27,6 +28,25 @@ pub struct ResourceCall {
     pub token: Option<TaskToken>,
     /// Equal for all attempts of one logical call, also after a crash.
     pub idempotency_key: Arc<str>,
+    /// When nobody waits for the answer any more, if that is known: whoever ends a `Job` or a
+    /// `Callback` has longer than the call.
+    pub deadline: Option<Monotonic>,
+}
+
+/// How an execution that runs for a task is told to the task's program.
+///
+/// # Contract
+/// - Equal heads MUST be told alike: a call that is repeated after a crash is answered again.
+pub trait ChildForm: Send + Sync + 'static {
+    /// That it started.
+    fn started(&self, head: &ExecutionHead) -> Data;
+    /// How it ended.
+    ///
+    /// # Errors
+    /// The task's error, if that is what the end means.
+    fn ended(&self, head: &ExecutionHead) -> Result<Data, TaskError>;
+    /// That it could not be started, or waited for.
+    fn refused(&self, error: &Error) -> TaskError;
 }
 
 /// What a resource makes of a task.
@@ -38,6 +58,8 @@ pub enum ResourceAnswer {
     Job(Data, BoxFuture<'static, Result<Data, TaskError>>),
     /// An execution of another workflow with this input, which the engine runs.
     Child(ChildExecution, Data),
+    /// The same, told in a form of its own.
+    ChildAs(ChildExecution, Data, Arc<dyn ChildForm>),
 }
 
 impl fmt::Debug for ResourceAnswer {
@@ -45,7 +67,9 @@ impl fmt::Debug for ResourceAnswer {
         match self {
             Self::Output(output) => f.debug_tuple("Output").field(output).finish(),
             Self::Job(receipt, _) => f.debug_tuple("Job").field(receipt).finish(),
-            Self::Child(child, input) => f.debug_tuple("Child").field(child).field(input).finish(),
+            Self::Child(child, input) | Self::ChildAs(child, input, _) => {
+                f.debug_tuple("Child").field(child).field(input).finish()
+            }
         }
     }
 }

@@ -9,6 +9,7 @@ use faas_core::store::{
     Revision, Scan, Space,
 };
 use faas_core::{Clock, Error, Invoker, MemoryStore, Result, Retry, Store, TokioClock};
+use faas_workflow::asl::StatesLanguage;
 use faas_workflow::engine::TaskResources;
 use faas_workflow::engine::conformance::Harness;
 use faas_workflow::registry::WorkflowSettings;
@@ -19,6 +20,8 @@ use faas_workflow::{
 };
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::BoxStream;
+use object_store::ObjectStore;
+use object_store::memory::InMemory;
 use serde_json::Value;
 
 pub(crate) fn clock() -> Arc<dyn Clock> {
@@ -157,6 +160,7 @@ pub(crate) struct Place {
     /// One for all engines: wall time goes on from one to the next.
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) resources: Option<Arc<dyn TaskResources>>,
+    pub(crate) objects: Arc<dyn ObjectStore>,
 }
 
 impl Default for Place {
@@ -167,12 +171,15 @@ impl Default for Place {
 
 impl Place {
     pub(crate) fn over(store: Arc<dyn Store>) -> Self {
-        let registry = Arc::new(StoreWorkflowRegistry::new(store.clone(), clock()));
+        let expressions = Arc::new(faas_jsonata::StatesExpressions::default());
+        let language = StatesLanguage::new().with_expressions(expressions);
+        let registry = StoreWorkflowRegistry::new(store.clone(), clock());
         Self {
             store,
-            registry,
+            registry: Arc::new(registry.with_language(Arc::new(language))),
             clock: clock(),
             resources: None,
+            objects: Arc::new(InMemory::new()),
         }
     }
 
@@ -203,6 +210,7 @@ impl Place {
             .store(self.store.clone())
             .registry(self.registry.clone())
             .clock(self.clock.clone())
+            .objects(self.objects.clone())
             .invoker(invoker)
             .options(options);
         let layer = match &self.resources {

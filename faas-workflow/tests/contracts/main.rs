@@ -31,4 +31,6 @@ mod programs;
 #[cfg(test)]
 mod properties;
 #[cfg(test)]
+mod states_language;
+#[cfg(test)]
 mod workflows;

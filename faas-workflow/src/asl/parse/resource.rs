@@ -128,7 +128,7 @@ impl Parser<'_> {
                 return None;
             }
         };
-        let kind = kind(arn);
+        let kind = resource_kind(arn);
         self.check_resource(&kind, arn, &at);
         Some(Resource {
             arn: arn.into(),
@@ -193,7 +193,7 @@ impl Parser<'_> {
 }
 
 /// What an ARN, or another URI, names.
-fn kind(arn: &str) -> ResourceKind {
+pub(in crate::asl) fn resource_kind(arn: &str) -> ResourceKind {
     let parts: Vec<&str> = arn.split(':').collect();
     match parts[..] {
         ["arn", _, "lambda", _, _, "function", name] => lambda(name, None),
@@ -222,11 +222,15 @@ fn kind(arn: &str) -> ResourceKind {
 
 fn lambda(name: &str, qualifier: Option<&str>) -> ResourceKind {
     let name = Name::new(name).ok();
-    let qualifier = match qualifier {
+    ResourceKind::Lambda(name.zip(lambda_qualifier(qualifier)))
+}
+
+/// Which version of a function Lambda's name of it means; none if it cannot be one.
+pub(in crate::asl) fn lambda_qualifier(qualifier: Option<&str>) -> Option<Qualifier> {
+    match qualifier {
         None | Some("$LATEST") => Some(Qualifier::Latest),
         Some(text) => text.parse().ok(),
-    };
-    ResourceKind::Lambda(name.zip(qualifier))
+    }
 }
 
 fn service_action(service: String, action: &str) -> ResourceKind {

@@ -9,7 +9,7 @@ use super::failure::{Failure, ITEM_READER, THRESHOLD, Trouble};
 use super::frame::{Active, Frame, Job, MapJob, MapRun, Position};
 use super::records::{Details, details};
 use super::recovery::Broken;
-use super::task::failure_of;
+use super::resource::failure_of;
 use super::turn::After;
 use super::{Turn, reader};
 use crate::asl::intrinsic::uuid;

@@ -6,6 +6,7 @@ use super::failure::{Failure, Trouble};
 use super::frame::{Active, Frame, FrameId, Job, Position, TaskJob};
 use super::records::{Details, details, text};
 use super::recovery::Broken;
+use super::resource::failure_of;
 use super::states::unexpected;
 use super::turn::After;
 use super::{Alarm, Turn};
@@ -298,82 +299,6 @@ impl Turn<'_> {
             let failure = Failure::timeout(heartbeat);
             let after = self.task_failed(&mut frame, active, &definition.resource, failure);
             self.settle(frame, after);
-        }
-    }
-}
-
-/// The error as AWS names it: a function's own, or what kept it from running.
-pub(super) fn failure_of(error: TaskError, resource: &Resource) -> Failure {
-    let given = |text: String| Some(text).filter(|text| !text.is_empty());
-    let lambda = matches!(resource.kind, ResourceKind::Lambda(_));
-    if error.kind == "Platform.DeadlineExceeded" {
-        return Failure::timeout(false);
-    }
-    if let Some(kind) = error.kind.strip_prefix("Platform.") {
-        let name = match kind {
-            _ if !lambda => "States.TaskFailed",
-            "NotFound" => "Lambda.ResourceNotFoundException",
-            "Exhausted" => "Lambda.TooManyRequestsException",
-            "Unavailable" => "Lambda.ServiceException",
-            _ => "Lambda.Unknown",
-        };
-        return Failure::new(name, error.message);
-    }
-    let service = ["States.", "Lambda."]
-        .iter()
-        .any(|p| error.kind.starts_with(p));
-    let cause = match error.details {
-        // What a function says is the whole of it, as Lambda hands it on.
-        Some(details) if lambda && details.trim_start().starts_with('{') => Some(details),
-        details if lambda && !service => {
-            let mut whole = json!({ "errorMessage": error.message, "errorType": error.kind });
-            if let (Some(details), Some(fields)) = (details, whole.as_object_mut()) {
-                fields.insert("details".into(), details.into());
-            }
-            Some(whole.to_string())
-        }
-        _ => given(error.message),
-    };
-    Failure {
-        error: given(error.kind),
-        cause,
-        heartbeat: false,
-    }
-}
-
-impl Resource {
-    pub(super) fn completion(&self) -> Completion {
-        match &self.kind {
-            ResourceKind::Lambda(_) => Completion::Response,
-            ResourceKind::Activity => Completion::Worker,
-            ResourceKind::Service { completion, .. } => *completion,
-        }
-    }
-
-    /// What the names of its events begin with.
-    fn prefix(&self) -> &'static str {
-        match &self.kind {
-            ResourceKind::Lambda(_) => "LambdaFunction",
-            ResourceKind::Activity => "Activity",
-            ResourceKind::Service { .. } => "Task",
-        }
-    }
-
-    /// Whose result was too large, as AWS says it.
-    fn service(&self) -> &str {
-        match &self.kind {
-            ResourceKind::Service { service, .. } => service,
-            _ => &self.arn,
-        }
-    }
-
-    /// What each of its events says.
-    fn details(&self) -> Details {
-        match &self.kind {
-            ResourceKind::Service {
-                service, action, ..
-            } => details(json!({ "resourceType": service, "resource": action })),
-            _ => Details::new(),
         }
     }
 }

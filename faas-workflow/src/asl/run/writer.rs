@@ -8,7 +8,7 @@ use super::Turn;
 use super::failure::{Failure, RESULT_WRITER};
 use super::frame::{Active, Frame, Job, MapJob};
 use super::recovery::Broken;
-use super::task::failure_of;
+use super::resource::failure_of;
 use super::turn::After;
 use crate::asl::intrinsic::uuid;
 use crate::asl::model::{Map, Writer};

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use faas_core::response::{Phase, StartKind};
-use faas_core::{Clock, Completed, FunctionError, Invocation, Invoker, Monotonic, Payload};
+use faas_core::{Clock, Completed, FunctionError, Invocation, Invoker, Monotonic};
 use futures::FutureExt;
 use futures::future::{BoxFuture, Either, select};
-use serde_json::Value;
 
+use crate::engine::answer::payload_data;
 use crate::program::{Data, TaskError};
 
 /// How far a task has come that was called.
@@ -41,7 +41,7 @@ pub(super) async fn call(
         Ok(Ok(completed)) => {
             let cold = cold(&completed);
             let result = completed.into_result().map_err(TaskError::from);
-            let result = result.and_then(data);
+            let result = result.and_then(payload_data);
             Called { result, cold }
         }
         Ok(Err(error)) => Called {
@@ -79,23 +79,4 @@ pub(super) async fn within<T>(
 pub(super) fn late() -> TaskError {
     let message = "the task took longer than its timeout";
     TaskError::new(FunctionError::TIMEOUT, message)
-}
-
-/// An answer as data: nothing is `null`, JSON is itself, other text is a string.
-fn data(payload: Payload) -> Result<Data, TaskError> {
-    if payload.is_empty() {
-        return Ok(Data::new(Value::Null));
-    }
-    let parsed = serde_json::from_slice::<Value>(payload.as_bytes());
-    if let Ok(value) = parsed {
-        return Ok(Data::new(value));
-    }
-    let text = std::str::from_utf8(payload.as_bytes()).ok();
-    match text.filter(|_| !payload.content_type().is_json()) {
-        Some(text) => Ok(Data::new(text.into())),
-        None => {
-            let message = format!("the answer ({payload:?}) is neither JSON nor text");
-            Err(TaskError::new("Data.NotJson", message))
-        }
-    }
 }

@@ -9,17 +9,18 @@ use sha2::{Digest, Sha256};
 
 use super::call::Progress;
 use super::shared::Shared;
-use crate::engine::StartExecution;
+use crate::engine::{ChildForm, StartExecution};
 use crate::execution_store::{ExecutionHead, ExecutionName, Parent};
-use crate::program::{ChildAnswer, ChildExecution, Data, Ending, TaskError};
+use crate::program::{ChildAnswer, ChildExecution, Completion, Data, Ending, TaskError};
 
 /// An execution to start as a task.
 pub(super) struct Child {
     pub(super) request: StartExecution,
     pub(super) parent: Option<Parent>,
     pub(super) answer: ChildAnswer,
-    /// Whether its start is told before its end.
-    pub(super) receipt: bool,
+    /// When the task is over.
+    pub(super) completion: Completion,
+    pub(super) form: Arc<dyn ChildForm>,
 }
 
 impl Child {
@@ -42,30 +43,50 @@ impl Child {
             request,
             parent: (!detached).then_some(parent),
             answer: child.answer,
-            receipt: false,
+            completion: Completion::Response,
+            form: Arc::new(child.answer),
         })
     }
 
     /// Starts it and waits for its end, as far as the task wants that.
     pub(super) async fn run(self, shared: Arc<Shared>) -> Progress {
+        let form = self.form;
         let started = match shared.start(self.request, self.parent).await {
             Ok(head) => head,
-            Err(error) => return Progress::Ended(Err(TaskError::from(&error))),
+            Err(error) => return Progress::Ended(Err(form.refused(&error))),
         };
-        if self.answer == ChildAnswer::Started {
-            return Progress::Ended(Ok(described(&started)));
+        let receipt = form.started(&started);
+        match (self.completion, self.answer) {
+            // Whoever has the token ends the task, whatever becomes of the execution.
+            (Completion::Callback, _) => return Progress::Submitted(receipt, None),
+            (_, ChildAnswer::Started) => return Progress::Ended(Ok(receipt)),
+            _ => {}
         }
-        let (id, answer) = (started.id, self.answer);
         let end = async move {
-            match shared.ended(id).await {
-                Ok(head) => answered(&head, answer),
-                Err(error) => Err(TaskError::from(&error)),
+            match shared.ended(started.id).await {
+                Ok(head) => form.ended(&head),
+                Err(error) => Err(form.refused(&error)),
             }
         };
-        if self.receipt {
-            return Progress::Submitted(described(&started), Some(end.boxed()));
+        if self.completion == Completion::Job {
+            return Progress::Submitted(receipt, Some(end.boxed()));
         }
         Progress::Ended(end.await)
+    }
+}
+
+/// The engine's own form.
+impl ChildForm for ChildAnswer {
+    fn started(&self, head: &ExecutionHead) -> Data {
+        described(head)
+    }
+
+    fn ended(&self, head: &ExecutionHead) -> Result<Data, TaskError> {
+        answered(head, *self)
+    }
+
+    fn refused(&self, error: &Error) -> TaskError {
+        error.into()
     }
 }
 

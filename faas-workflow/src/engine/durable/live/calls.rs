@@ -187,6 +187,7 @@ impl Live {
             input: request.input,
             token: request.token,
             idempotency_key,
+            deadline,
         };
         let (clock, shared, limit) = (self.clock.clone(), self.shared.clone(), self.options.depth);
         let work = async move {
@@ -205,8 +206,19 @@ impl Live {
                 (ResourceAnswer::Job(_, end), _) => Progress::Ended(end.await),
                 (ResourceAnswer::Child(child, input), _) => {
                     let child = Child::new(child, input, parent, &request.key);
-                    let receipt = completion == Completion::Job;
-                    let child = child.map(|child| Child { receipt, ..child });
+                    let child = child.map(|child| Child {
+                        completion,
+                        ..child
+                    });
+                    run_child(shared, child, parent, limit).await
+                }
+                (ResourceAnswer::ChildAs(child, input, form), _) => {
+                    let child = Child::new(child, input, parent, &request.key);
+                    let child = child.map(|child| Child {
+                        completion,
+                        form,
+                        ..child
+                    });
                     run_child(shared, child, parent, limit).await
                 }
             }
