@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Seek, Write};
 use std::process::Command;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -128,6 +128,7 @@ impl Logged {
         let mut options = OpenOptions::new();
         let file = options.create(true).read(true).append(true).open(path);
         let file = file.expect("a file");
+        cut_torn_line(&file);
         let (inner, mut outcomes) = (MemoryStore::new(), HashMap::new());
         let lines = BufReader::new(file.try_clone().expect("the file")).lines();
         let records = lines.map_while(|line| serde_json::from_str::<Record>(&line.ok()?).ok());
@@ -161,6 +162,18 @@ impl Logged {
     fn log(&self) -> MutexGuard<'_, Log> {
         self.log.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A kill may end a write between two pages: what follows must not be written onto that half line,
+/// or it is never read again.
+fn cut_torn_line(file: &File) {
+    let mut written = Vec::new();
+    let mut reader = file;
+    reader.read_to_end(&mut written).expect("the file");
+    let whole = written.iter().rposition(|byte| *byte == b'\n');
+    let whole = whole.map_or(0, |end| end as u64 + 1);
+    file.set_len(whole).expect("it is cut");
+    reader.rewind().expect("from its beginning");
 }
 
 /// A store that holds what `state` came to, without the way there.
@@ -296,6 +309,21 @@ async fn child() {
     let (fault, path) = told.split_once(' ').expect("a fault and a path");
     let fault = serde_json::from_str(fault).expect("a fault");
     crash::work(Arc::new(Logged::open(path, fault).await)).await;
+}
+
+#[tokio::test]
+async fn what_follows_a_torn_line_is_kept() {
+    const SPACE: Space = Space::unwatched("torn");
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = directory.path().join("log");
+    std::fs::write(&path, r#"{"id":1,"opera"#).expect("written");
+    let path = path.to_str().expect("a path");
+    let store = Logged::open(path, Fault::None).await;
+    let batch = Batch::new().put(SPACE, Key::new("a"), "1", Precondition::Absent);
+    store.commit(batch).await.expect("committed");
+    let again = Logged::open(path, Fault::None).await;
+    let kept = again.get(&SPACE, &Key::new("a")).await.expect("a read");
+    assert_eq!(kept.expect("it is kept").value, "1");
 }
 
 #[test]
