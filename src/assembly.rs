@@ -9,6 +9,7 @@ use faas_core::{
     Clock, Error, HookName, IdSource, MemoryStore, Result, RuntimeName, Store, TokioClock,
 };
 use faas_function::layer::FunctionLayerBuilder;
+use faas_function::queue::StoreQueueOptions;
 use faas_function::registry::{FunctionConfig, FunctionId, ObjectCode};
 use faas_function::{CodeStore, Contract, FunctionLayer};
 use faas_resource::layer::{ResourceLayer, ResourceLayerBuilder};
@@ -25,17 +26,18 @@ use crate::builder::{Change, PlatformBuilder};
 use crate::durable::DataDirectory;
 use crate::local::{Local, LocalOptions};
 use crate::platform::{Platform, Shared};
+use crate::queue;
 use crate::stack::{self, AnyLayer};
 
 const OPERATION: &str = "build platform";
 
 /// What all layers share.
-struct Common {
-    store: Arc<dyn Store>,
+pub(crate) struct Common {
+    pub(crate) store: Arc<dyn Store>,
     code: Arc<dyn CodeStore>,
-    clock: Arc<dyn Clock>,
-    ids: IdSource,
-    decisions: DecisionLog,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) ids: IdSource,
+    pub(crate) decisions: DecisionLog,
 }
 
 /// The builders of all layers, with their defaults and the application's changes.
@@ -48,6 +50,7 @@ pub(crate) struct Assembly {
     declared: Vec<(FunctionId, FunctionConfig)>,
     build_cache: BuildCache,
     layers: Vec<AnyLayer>,
+    queue: StoreQueueOptions,
     resources: ResourceLayerBuilder,
     functions: FunctionLayerBuilder,
     workflows: WorkflowLayerBuilder,
@@ -111,6 +114,7 @@ impl Assembly {
             declared,
             build_cache,
             layers: builder.layers,
+            queue: builder.queue,
             resources: apply(resources, builder.resources),
             functions: apply(functions, builder.functions),
             workflows: apply(workflows, builder.workflows),
@@ -134,7 +138,9 @@ impl Assembly {
         }
         let invoker = stack::build(functions.invoker(), self.layers);
         let workflows = self.workflows.invoker(invoker.clone()).build().await?;
+        let queue = queue::start(&self.common, &functions, &invoker, &workflows, self.queue);
         Ok(Platform {
+            queue,
             name: self.name.into(),
             workflows,
             functions,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use faas_core::{Clock, Invocation, Response, Result, RuntimeName, Store};
 use faas_function::layer::FunctionLayerBuilder;
+use faas_function::queue::StoreQueueOptions;
 use faas_function::{CodeStore, Contract, FunctionBuilder};
 use faas_resource::layer::ResourceLayerBuilder;
 use faas_resource::{NodeAgent, ResourceManager};
@@ -45,6 +46,7 @@ pub struct PlatformBuilder {
     pub(crate) agents: Vec<Arc<dyn NodeAgent>>,
     pub(crate) contracts: Vec<(RuntimeName, Arc<dyn Contract>)>,
     pub(crate) layers: Vec<AnyLayer>,
+    pub(crate) queue: StoreQueueOptions,
     pub(crate) resources: Vec<Change<ResourceLayerBuilder>>,
     pub(crate) functions: Vec<Change<FunctionLayerBuilder>>,
     pub(crate) workflows: Vec<Change<WorkflowLayerBuilder>>,
@@ -115,6 +117,12 @@ impl PlatformBuilder {
     /// that were added alone.
     pub fn without_local_nodes(mut self) -> Self {
         self.without_local_nodes = true;
+        self
+    }
+
+    /// Bounds of the queue of asynchronous invocations, and whether other platforms share the store.
+    pub fn queue(mut self, options: StoreQueueOptions) -> Self {
+        self.queue = options;
         self
     }
 

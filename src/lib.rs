@@ -9,6 +9,7 @@ mod durable;
 mod error;
 mod local;
 mod platform;
+mod queue;
 mod stack;
 
 pub use builder::PlatformBuilder;

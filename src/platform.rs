@@ -1,5 +1,6 @@
 //! [`Platform`]: the three layers as one thing.
 
+mod asynchronous;
 mod functions;
 mod workflows;
 
@@ -23,6 +24,7 @@ use serde::de::DeserializeOwned;
 use crate::assembly::BuildCache;
 use crate::builder::PlatformBuilder;
 use crate::error::CallError;
+use crate::queue::Queue;
 
 /// Bytes of a response that [`Platform::call`] and [`Platform::run`] wait for, at most.
 const RESPONSE_LIMIT: usize = 64 << 20;
@@ -52,6 +54,7 @@ pub struct Platform {
     pub(crate) functions: FunctionLayer,
     pub(crate) resources: ResourceLayer,
     pub(crate) invoker: Shared,
+    pub(crate) queue: Queue,
     #[cfg(feature = "memory")]
     pub(crate) handlers: faas_memory::Handlers,
     pub(crate) clock: Arc<dyn Clock>,
@@ -153,6 +156,7 @@ impl Platform {
         let mut parts = self.resources.describe();
         parts.extend(self.functions.describe());
         parts.extend(self.workflows.describe());
+        parts.push(self.queue.0.describe());
         PlatformMap::new(&*self.name, parts)
     }
 
@@ -165,17 +169,19 @@ impl Platform {
     pub async fn shutdown(&self, deadline: Duration) -> Result<()> {
         let end = self.clock.now() + deadline;
         let drained = self.clock.now() + deadline * 3 / 4;
+        // First: it gives work to the others.
+        let queue = self.queue.0.drain(drained).await;
         let workflows = self.workflows.shutdown(drained.since(self.clock.now()));
         let workflows = workflows.await;
         let functions = self.functions.shutdown(drained.since(self.clock.now()));
         let functions = functions.await;
         let resources = self.resources.shutdown(end.since(self.clock.now()));
-        all([workflows, functions, resources.await])
+        all([queue, workflows, functions, resources.await])
     }
 }
 
 /// One error for all that failed.
-fn all(results: [Result<()>; 3]) -> Result<()> {
+fn all(results: [Result<()>; 4]) -> Result<()> {
     let mut failed = results.into_iter().filter_map(Result::err);
     let Some(first) = failed.next() else {
         return Ok(());

@@ -19,6 +19,7 @@ pub mod control;
 pub mod deployer;
 pub mod instance;
 pub mod layer;
+pub mod queue;
 pub mod registry;
 pub mod router;
 
@@ -28,5 +29,6 @@ pub use contract::Contract;
 pub use deployer::FunctionDeployer;
 pub use instance::FunctionInstance;
 pub use layer::FunctionLayer;
+pub use queue::InvocationQueue;
 pub use registry::{CodeStore, FunctionRevision, MetadataStore};
 pub use router::FunctionRouter;

@@ -1,6 +1,6 @@
 //! Each rule of a contract has a case of its name, and each suite's macro expands to all of them.
 
-use faas_function::{autoscaler, builder, contract, deployer, instance, registry, router};
+use faas_function::{autoscaler, builder, contract, deployer, instance, queue, registry, router};
 
 /// The names of the bold rules of the named trait's `# Contract` in a source file.
 fn rules(source: &str, of: &str) -> Vec<String> {
@@ -61,6 +61,8 @@ agree! {
     of_router: "FunctionRouter" in "../src/router.rs",
         "function_router_conformance" in "../src/router/conformance.rs",
         router::conformance::CASES;
+    of_queue: "InvocationQueue" in "../src/queue.rs",
+        "invocation_queue_conformance" in "../src/queue/conformance.rs", queue::conformance::CASES;
     of_autoscaler: "FunctionAutoscaler" in "../src/autoscaler.rs",
         "function_autoscaler_conformance" in "../src/autoscaler/conformance.rs",
         autoscaler::conformance::CASES;

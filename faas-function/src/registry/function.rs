@@ -12,6 +12,8 @@ use faas_resource::Executable;
 use faas_resource::spec::Extensions;
 use serde::{Deserialize, Serialize};
 
+use crate::queue::QueueSettings;
+
 /// A function, whatever its version.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct FunctionId {
@@ -83,6 +85,9 @@ pub struct FunctionConfig {
     pub response_limit: u64,
     /// Options for one backend.
     pub extensions: Extensions,
+    /// How its asynchronous invocations are run.
+    #[serde(default, skip_serializing_if = "QueueSettings::is_default")]
+    pub queue: QueueSettings,
 }
 
 impl FunctionConfig {
@@ -101,6 +106,7 @@ impl FunctionConfig {
             max_instances: 100,
             response_limit: 6 << 20,
             extensions: Extensions::default(),
+            queue: QueueSettings::default(),
         }
     }
 
@@ -129,6 +135,7 @@ impl FunctionConfig {
         if self.response_limit == 0 {
             faults.push("the response limit is zero".into());
         }
+        faults.extend(self.queue.faults());
         Error::check("validate function", faults)
     }
 }
