@@ -3,54 +3,24 @@
 #[cfg(feature = "conformance")]
 pub mod conformance;
 pub mod filter_score;
+mod view;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use faas_core::explain::Reason;
-use faas_core::{
-    Description, Monotonic, NodeName, PolicyContext, Resources, Result, SandboxId, WorkloadId,
-};
+use faas_core::{Description, Monotonic, NodeName, PolicyContext, Result, SandboxId};
 
 use crate::agent::{NodeInfo, SandboxState};
 use crate::hook::ReachKind;
-use crate::workload::{Priority, WorkloadSpec};
+use crate::workload::WorkloadSpec;
 
 pub use filter_score::FilterScore;
+pub use view::{ClusterView, NodeView, PlacedSandbox};
+pub(crate) use view::{Group, Rooms};
 
-/// A sandbox that has its place.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PlacedSandbox {
-    /// Of which workload.
-    pub workload: WorkloadId,
-    /// What it takes.
-    pub resources: Resources,
-    /// Who is preempted for whom.
-    pub priority: Priority,
-}
-
-/// A node as the scheduler sees it.
-#[derive(Debug, Clone)]
-pub struct NodeView {
-    /// What it is and has.
-    pub info: Arc<NodeInfo>,
-    /// What its sandboxes take.
-    pub allocated: Resources,
-    /// Who is there.
-    pub sandboxes: BTreeMap<SandboxId, PlacedSandbox>,
-    /// Whether it takes more; false while it is being drained or does not answer.
-    pub open: bool,
-}
-
-/// The whole cluster.
-#[derive(Debug, Clone, Default)]
-pub struct ClusterView {
-    /// Every node.
-    pub nodes: BTreeMap<NodeName, NodeView>,
-}
-
-/// What has changed in a cluster.
+/// What has changed in a cluster: see [`ClusterView::apply`].
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub enum ClusterChange {

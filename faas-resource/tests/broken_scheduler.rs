@@ -58,20 +58,27 @@ impl Broken {
     }
 
     fn mistaken_view(&self, cluster: &ClusterView) -> ClusterView {
-        let mut cluster = cluster.clone();
-        for node in cluster.nodes.values_mut() {
-            let info: &mut NodeInfo = Arc::make_mut(&mut node.info);
+        let mut mistaken = ClusterView::new();
+        for (name, node) in cluster.nodes() {
+            let mut info = NodeInfo::clone(&node.info);
             match self.fault {
-                Fault::IgnoresAllocated => node.allocated = Default::default(),
-                Fault::IgnoresClosed => node.open = true,
                 Fault::IgnoresKind => {
                     info.executables.insert(ExecutableKind::Handler);
                 }
                 Fault::IgnoresTaints => info.taints.clear(),
                 _ => {}
             }
+            let open = node.open || self.fault == Fault::IgnoresClosed;
+            mistaken.apply(&ClusterChange::Node(Arc::new(info), open));
+            if self.fault == Fault::IgnoresAllocated {
+                continue;
+            }
+            for (id, placed) in &node.sandboxes {
+                let change = ClusterChange::Placed(name.clone(), *id, placed.clone());
+                mistaken.apply(&change);
+            }
         }
-        cluster
+        mistaken
     }
 
     fn mistaken_batch(&self, batch: &[PlacementRequest]) -> Vec<PlacementRequest> {
@@ -129,7 +136,7 @@ fn preempt_all(cluster: &ClusterView, answer: &mut Placement) {
     if let Placement::On { node, preempts, .. } = answer
         && !preempts.is_empty()
     {
-        *preempts = cluster.nodes[node].sandboxes.keys().copied().collect();
+        *preempts = cluster.nodes()[node].sandboxes.keys().copied().collect();
     }
 }
 

@@ -4,11 +4,13 @@ use faas_core::explain::Reason;
 use faas_core::{Monotonic, PolicyContext, SeededRandom};
 use faas_resource::ResourceScheduler;
 use faas_resource::scheduler::conformance::world::{
-    carried_out, cluster, draw, name, node, node_name, placed, put, replicas, workload,
+    carried_out, cluster, draw, name, node, node_name, placed, placed_of, replicas, workload,
 };
 use faas_resource::scheduler::filter_score::{Filter, Scene};
-use faas_resource::scheduler::{ClusterView, FilterScore, NodeView, Placement, PlacementRequest};
-use faas_resource::workload::{Constraint, PlacementRules};
+use faas_resource::scheduler::{
+    ClusterChange, ClusterView, FilterScore, NodeView, Placement, PlacementRequest,
+};
+use faas_resource::workload::{Constraint, PlacementRules, WorkloadSpec};
 use proptest::prelude::*;
 
 mod least_allocated {
@@ -41,7 +43,7 @@ proptest! {
         let (cluster, batch) = draw(seed);
         let answers = ask(FilterScore::new().comparing(comparing), &cluster, &batch);
         let after = carried_out(&cluster, &batch, &answers);
-        for node in after.nodes.values() {
+        for node in after.nodes().values() {
             prop_assert!(node.info.capacity.covers(&node.allocated));
         }
     }
@@ -65,7 +67,7 @@ proptest! {
         for (request, answer) in batch.iter().zip(&answers) {
             if matches!(answer, Placement::Unschedulable { .. }) {
                 let needs = &request.workload.sandbox.resources;
-                let fits = after.nodes.values().any(|node| {
+                let fits = after.nodes().values().any(|node| {
                     node.info.capacity.covers(&node.allocated.clone().plus(needs))
                 });
                 prop_assert!(!fits || preempted, "{} are refused", needs);
@@ -74,17 +76,24 @@ proptest! {
     }
 }
 
+/// The node takes no more.
+fn close(cluster: &mut ClusterView, number: u64) {
+    let info = cluster.nodes()[&node_name(number)].info.clone();
+    cluster.apply(&ClusterChange::Node(info, false));
+}
+
+/// A sandbox of the workload is on the node.
+fn place(cluster: &mut ClusterView, number: u64, id: u128, spec: &WorkloadSpec) {
+    let change = ClusterChange::Placed(node_name(number), id.into(), placed_of(spec));
+    cluster.apply(&change);
+}
+
 #[test]
 fn the_least_allocated_node_is_taken_and_the_fullest_when_packing() {
     let spec = workload(1, 1, PlacementRules::default(), 0);
     let mut cluster = cluster((0..2).map(|number| node(number, 8)));
-    if let Some(busy) = cluster.nodes.get_mut(&node_name(0)) {
-        put(
-            busy,
-            7.into(),
-            &workload(2, 4, PlacementRules::default(), 0),
-        );
-    }
+    let other = workload(2, 4, PlacementRules::default(), 0);
+    place(&mut cluster, 0, 7, &other);
     let went = |scheduler| match &ask(scheduler, &cluster, &replicas(&spec, 1, 1))[0] {
         Placement::On { node, .. } => node.clone(),
         refused => panic!("{refused:?}"),
@@ -108,9 +117,9 @@ fn preferences_outweigh_free_room() {
 fn the_mildest_preemption_is_chosen() {
     let spec = |id, priority| workload(id, 1, PlacementRules::default(), priority);
     let mut cluster = cluster((0..2).map(|number| node(number, 1)));
-    for (id, node) in cluster.nodes.values_mut().enumerate() {
-        let priority = if id == 0 { 3 } else { 2 };
-        put(node, (id as u128).into(), &spec(id as u128, priority));
+    for (number, priority) in [(0, 3), (1, 2)] {
+        let id = u128::from(number);
+        place(&mut cluster, number, id, &spec(id, priority));
     }
     let answers = ask(FilterScore::new(), &cluster, &replicas(&spec(9, 4), 100, 3));
     let preempted: Vec<_> = answers
@@ -126,8 +135,8 @@ fn the_mildest_preemption_is_chosen() {
 #[test]
 fn refusals_are_summed_up_by_cause() {
     let mut cluster = cluster((0..150).map(|number| node(number, 1)));
-    for node in cluster.nodes.values_mut().take(20) {
-        node.open = false;
+    for number in 0..20 {
+        close(&mut cluster, number);
     }
     let batch = replicas(&workload(1, 2, PlacementRules::default(), 0), 1, 1);
     let answers = ask(FilterScore::new(), &cluster, &batch);
@@ -146,9 +155,7 @@ fn a_closed_zone_does_not_hold_up_the_others() {
     let mut rules = PlacementRules::default();
     rules.constraints.push(Constraint::GroupBy(name("zone")));
     let mut cluster = cluster((0..3).map(|number| node(number, 8)));
-    if let Some(node) = cluster.nodes.get_mut(&node_name(0)) {
-        node.open = false;
-    }
+    close(&mut cluster, 0);
     let batch = replicas(&workload(1, 1, rules, 0), 1, 4);
     assert_eq!(placed(&ask(FilterScore::new(), &cluster, &batch)), 4);
 }

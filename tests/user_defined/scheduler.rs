@@ -26,7 +26,7 @@ impl ResourceScheduler for First {
     ) -> Vec<Placement> {
         let place = |request: &PlacementRequest| {
             let kind = request.workload.sandbox.executable.kind();
-            let mut nodes = cluster.nodes.iter();
+            let mut nodes = cluster.nodes().iter();
             match nodes.find(|(_, node)| node.open && node.info.executables.contains(&kind)) {
                 Some((name, _)) => Placement::On {
                     node: name.clone(),

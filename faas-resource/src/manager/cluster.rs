@@ -257,7 +257,7 @@ impl ResourceManager for ClusterManager {
 
     async fn capacity(&self) -> Result<Capacity> {
         Ok(self.live.read(|core| {
-            let open = core.cluster.nodes.values().filter(|node| node.open);
+            let open = core.cluster.nodes().values().filter(|node| node.open);
             let nothing = Capacity::default();
             open.fold(nothing, |sum, node| Capacity {
                 total: sum.total.plus(&node.info.capacity),

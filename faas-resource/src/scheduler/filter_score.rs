@@ -1,14 +1,15 @@
 //! [`FilterScore`]: the default scheduler, of filter and score plugins.
 
+mod domain;
 pub mod filters;
 mod preemption;
 mod refusal;
 pub mod scene;
 pub mod scores;
+mod search;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::ops::Bound;
 
 use bytes::Bytes;
 use faas_core::component::Component;
@@ -19,17 +20,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{ClusterChange, ClusterView, NodeView, Placement, PlacementRequest, ResourceScheduler};
 use preemption::Preemption;
-use refusal::Refusals;
 pub use scene::Scene;
 
-const BEST: Reason = Reason::new(
-    "placement.best",
-    "scores {score}, the best of {candidates} nodes that take it",
-);
-const AVOIDED: Reason = Reason::new(
-    "placement.avoided",
-    "its last start there failed, and no other node takes it",
-);
 const PREEMPTS: Reason = Reason::new(
     "placement.preempts",
     "{count} sandboxes of lower priority make room",
@@ -61,6 +53,9 @@ pub trait Score: fmt::Debug + Send + Sync + 'static {
 struct Memory {
     /// Where the last search that did not look at all nodes ended.
     cursor: Option<NodeName>,
+    /// Where the last search for victims ended that did not look at all nodes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    victims: Option<NodeName>,
     /// Who wants to be apart from whom: a placed sandbox's rules are not in the view.
     apart: BTreeMap<WorkloadId, BTreeSet<WorkloadId>>,
 }
@@ -72,6 +67,8 @@ impl Stored for Memory {
 
 /// How many nodes that take a sandbox are compared, unless told otherwise.
 const ENOUGH: usize = 100;
+/// How many times as many nodes are tried for victims as are compared.
+const TRIES: usize = 10;
 /// From how many remembered `apart` rules on the outdated ones are looked for.
 const MANY_RULES: usize = 1024;
 
@@ -84,19 +81,25 @@ const MANY_RULES: usize = 1024;
 /// ```
 ///
 /// A batch is served by priority, highest first, and each placement counts for those after it.
-/// In a large cluster a search ends with the first 100 nodes that take the sandbox and the next one
-/// begins behind them (as in Kubernetes' `percentageOfNodesToScore`), so that its cost does not
-/// grow with the nodes unless most of them refuse; see [`comparing`](Self::comparing).
+///
+/// Its cost grows slower than the nodes do. A search looks only where there may be room, among the
+/// nodes that have the rarest of what the request asks for (a label's value, a taint's absence, a
+/// counted resource), at those with what the rules prefer first; and it ends with the first 100
+/// nodes that take the sandbox, where the next one begins (as with Kubernetes'
+/// `percentageOfNodesToScore`); see [`comparing`](Self::comparing). The refusals of nodes that need
+/// not be looked at are counted from the indexes of the [`ClusterView`].
 ///
 /// Preemption follows Kubernetes: without all sandboxes of lower priority a node must pass every
 /// filter; those without whose leaving it passes too stay. Of several such nodes it takes the one
-/// whose highest victim is lowest, then the one with the fewest.
+/// whose highest victim is lowest, then the one with the fewest. Of many nodes it tries ten times as
+/// many as it compares, those with the lowest priorities first, and others the next time.
 #[derive(Debug)]
 pub struct FilterScore {
     filters: Vec<Box<dyn Filter>>,
     scores: Vec<(f64, Box<dyn Score>)>,
     enough: usize,
     memory: Memory,
+    looks: u64,
 }
 
 impl Default for FilterScore {
@@ -131,6 +134,7 @@ impl FilterScore {
             scores: Vec::new(),
             enough: ENOUGH,
             memory: Memory::default(),
+            looks: 0,
         }
     }
 
@@ -155,12 +159,18 @@ impl FilterScore {
         self
     }
 
+    /// How often it has looked at a node since it was made: what its searches cost.
+    pub fn looks(&self) -> u64 {
+        self.looks
+    }
+
     fn refusal(
-        &self,
+        &mut self,
         request: &PlacementRequest,
         node: &NodeView,
         scene: &Scene<'_>,
     ) -> Option<Reason> {
+        self.looks += 1;
         let mut filters = self.filters.iter();
         filters.find_map(|filter| filter.refuses(request, node, scene))
     }
@@ -177,74 +187,44 @@ impl FilterScore {
 
     fn place(&mut self, request: &PlacementRequest, scene: &mut Scene<'_>) -> Placement {
         scene.prepare(request);
-        let mut refusals = Refusals::default();
-        if let Some(placement) = self.find(request, scene, &mut refusals) {
-            return placement;
-        }
+        let refusals = match self.find(request, scene) {
+            Ok(placement) => return placement,
+            Err(refusals) => refusals,
+        };
         match self.preempt(request, scene) {
             Some(preemption) => preempting(request, scene, preemption),
-            None => refusals.into_placement(),
+            None => self.refused(request, scene, refusals).into_placement(),
         }
     }
 
-    /// The best of the first nodes that take the sandbox; one to avoid only if no other does.
-    fn find(
-        &mut self,
-        request: &PlacementRequest,
-        scene: &mut Scene<'_>,
-        refusals: &mut Refusals,
-    ) -> Option<Placement> {
-        let (mut best, mut to_avoid) = (Best::default(), Best::default());
-        let mut cursor = None;
-        for name in in_turn(scene.cluster(), self.memory.cursor.as_ref(), request) {
-            let Some(node) = scene.node(name) else {
+    /// The mildest way to make room, of those that are tried.
+    fn preempt(&mut self, request: &PlacementRequest, scene: &Scene<'_>) -> Option<Preemption> {
+        let mine = request.workload.priority;
+        let mut tried = BTreeSet::new();
+        let mut found = Vec::new();
+        let begin = self.memory.victims.take();
+        let holding = || scene.cluster().holding_below(mine);
+        // Behind where the last search ended, then from the first on.
+        let behind = holding().skip_while(|name| begin.as_ref().is_some_and(|at| *name != at));
+        for name in behind.chain(holding()) {
+            let elsewhere = request.only.as_ref().is_some_and(|only| only != name);
+            let Some(node) = scene.node(name).filter(|_| !elsewhere) else {
                 continue;
             };
-            if let Some(reason) = self.refusal(request, node, scene) {
-                refusals.add(name, reason);
+            if !tried.insert(name) {
                 continue;
             }
-            let score = self.score(request, node, scene);
-            if request.avoid.contains(name) {
-                to_avoid.consider(score, name);
-                continue;
+            let passes = |node: &NodeView| self.refusal(request, node, scene).is_none();
+            found.extend(preemption::victims(request, node, passes));
+            if found.len() == self.enough {
+                break;
             }
-            best.consider(score, name);
-            if best.candidates == self.enough {
-                cursor = Some(name.clone());
+            if tried.len() == self.enough.saturating_mul(TRIES) {
+                self.memory.victims = Some(name.clone());
                 break;
             }
         }
-        if request.only.is_none() {
-            self.memory.cursor = cursor;
-        }
-        let avoided = best.node.is_none();
-        let Best {
-            score,
-            node,
-            candidates,
-        } = if avoided { to_avoid } else { best };
-        let node = node?;
-        scene.put(&node, request);
-        let mut reasons = vec![BEST.with("score", score).with("candidates", candidates)];
-        if avoided {
-            reasons.push(AVOIDED);
-        }
-        Some(Placement::On {
-            node,
-            preempts: Vec::new(),
-            reasons,
-        })
-    }
-
-    fn preempt(&self, request: &PlacementRequest, scene: &Scene<'_>) -> Option<Preemption> {
-        let names = in_turn(scene.cluster(), None, request);
-        let found = names.filter_map(|name| {
-            let node = scene.node(name)?;
-            let passes = |node: &NodeView| self.refusal(request, node, scene).is_none();
-            preemption::victims(request, node, passes)
-        });
-        found.take(self.enough).min()
+        found.into_iter().min()
     }
 
     /// Learns who wants to be apart, and forgets it of workloads that are gone.
@@ -259,15 +239,18 @@ impl FilterScore {
             }
         }
         if apart.len() > MANY_RULES.max(2 * batch.len()) {
-            let placed = cluster
-                .nodes
-                .values()
-                .flat_map(|node| node.sandboxes.values());
-            let mut alive: BTreeSet<_> = placed.map(|sandbox| sandbox.workload).collect();
-            alive.extend(batch.iter().map(|request| request.workload.id));
-            apart.retain(|workload, _| alive.contains(workload));
+            let asks: BTreeSet<_> = batch.iter().map(|request| request.workload.id).collect();
+            let placed = |workload| cluster.replicas(workload).next().is_some();
+            apart.retain(|workload, _| asks.contains(workload) || placed(*workload));
         }
     }
+}
+
+/// Whether two requests differ in nothing but their sandboxes.
+fn is_alike(one: &PlacementRequest, other: &PlacementRequest) -> bool {
+    let same =
+        |request: &PlacementRequest| (request.state, request.reach.clone(), request.only.clone());
+    std::sync::Arc::ptr_eq(&one.workload, &other.workload) && same(one) == same(other)
 }
 
 fn preempting(
@@ -288,41 +271,6 @@ fn preempting(
     }
 }
 
-/// The nodes to look at, those behind the cursor first.
-fn in_turn<'a>(
-    cluster: &'a ClusterView,
-    cursor: Option<&NodeName>,
-    request: &PlacementRequest,
-) -> impl Iterator<Item = &'a NodeName> + use<'a> {
-    let only = request.only.as_ref();
-    let one = only.and_then(|only| cluster.nodes.get_key_value(only));
-    let all = only.is_none();
-    let from = cursor.map_or(Bound::Unbounded, |name| Bound::Excluded(name.clone()));
-    let behind = all.then(|| cluster.nodes.range((from, Bound::Unbounded)));
-    let to = cursor.filter(|_| all);
-    let to = to.map(|name| (Bound::Unbounded, Bound::Included(name.clone())));
-    let before = to.map(|to| cluster.nodes.range(to));
-    let many = behind.into_iter().chain(before).flatten();
-    one.into_iter().chain(many).map(|(name, _)| name)
-}
-
-/// The best node so far.
-#[derive(Debug, Default)]
-struct Best {
-    score: f64,
-    node: Option<NodeName>,
-    candidates: usize,
-}
-
-impl Best {
-    fn consider(&mut self, score: f64, node: &NodeName) {
-        self.candidates += 1;
-        if self.node.is_none() || score > self.score {
-            (self.score, self.node) = (score, Some(node.clone()));
-        }
-    }
-}
-
 impl ResourceScheduler for FilterScore {
     fn observe(&mut self, _change: &ClusterChange) {}
 
@@ -336,10 +284,19 @@ impl ResourceScheduler for FilterScore {
         let mut scene = Scene::new(cluster, std::mem::take(&mut self.memory.apart));
         let mut order: Vec<_> = batch.iter().enumerate().collect();
         order.sort_by_key(|(_, request)| std::cmp::Reverse(request.workload.priority));
-        let mut answers: Vec<_> = order
-            .into_iter()
-            .map(|(index, request)| (index, self.place(request, &mut scene)))
-            .collect();
+        let mut answers = Vec::with_capacity(batch.len());
+        let mut refused: Option<(&PlacementRequest, Placement)> = None;
+        for (index, request) in order {
+            // The same again, and nothing has changed since: the same answer.
+            let known = refused.as_ref().filter(|(last, _)| is_alike(last, request));
+            let answer = match known {
+                Some((_, answer)) => answer.clone(),
+                None => self.place(request, &mut scene),
+            };
+            let unplaced = matches!(answer, Placement::Unschedulable { .. });
+            refused = unplaced.then(|| (request, answer.clone()));
+            answers.push((index, answer));
+        }
         self.memory.apart = scene.into_apart();
         answers.sort_by_key(|(index, _)| *index);
         answers

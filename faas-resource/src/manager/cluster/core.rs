@@ -271,7 +271,7 @@ impl Core {
     }
 
     fn offers(&self, state: SandboxState) -> bool {
-        let mut nodes = self.cluster.nodes.values();
+        let mut nodes = self.cluster.nodes().values();
         nodes.any(|node| node.info.states.contains(&state))
     }
 

@@ -58,23 +58,18 @@ impl Core {
             resources: template.sandbox.resources.clone(),
             priority: template.workload.priority,
         };
-        if let Some(view) = self.cluster.nodes.get_mut(node) {
-            view.allocated = std::mem::take(&mut view.allocated).plus(&placed.resources);
-            view.sandboxes.insert(id, placed.clone());
-        }
-        self.scheduler
-            .observe(&ClusterChange::Placed(node.clone(), id, placed));
+        self.change(&ClusterChange::Placed(node.clone(), id, placed));
     }
 
     /// Gives back what a sandbox took.
     pub(super) fn vacate(&mut self, id: SandboxId, node: &NodeName) {
-        if let Some(view) = self.cluster.nodes.get_mut(node)
-            && let Some(placed) = view.sandboxes.remove(&id)
-        {
-            view.allocated = std::mem::take(&mut view.allocated).minus(&placed.resources);
-        }
-        self.scheduler
-            .observe(&ClusterChange::Freed(node.clone(), id));
+        self.change(&ClusterChange::Freed(node.clone(), id));
+    }
+
+    /// Makes a change of the cluster known.
+    pub(super) fn change(&mut self, change: &ClusterChange) {
+        self.cluster.apply(change);
+        self.scheduler.observe(change);
     }
 
     /// Its workload's spec was written anew, and it is of that spec still.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use faas_core::explain::Reason;
-use faas_core::{Monotonic, NodeName, Resources, SandboxId};
+use faas_core::{Monotonic, NodeName, SandboxId};
 
 use super::action::{Action, Stop};
 use super::core::{Core, Stage, Workload};
 use crate::agent::{ExitCause, NodeInfo, SandboxPhase, SandboxStatus};
-use crate::scheduler::{ClusterChange, NodeView};
+use crate::scheduler::ClusterChange;
 
 const ADOPTED: Reason = Reason::new("sandbox.adopted", "it was on {node} before we were");
 const RETURNED: Reason = Reason::new("sandbox.returned", "its node {node} answers again");
@@ -25,27 +25,13 @@ pub(super) type Settled = BTreeMap<SandboxId, u64>;
 
 impl Core {
     pub(super) fn node(&mut self, info: NodeInfo, open: bool) {
-        let info = Arc::new(info);
-        self.scheduler
-            .observe(&ClusterChange::Node(info.clone(), open));
-        match self.cluster.nodes.get_mut(&info.name) {
-            Some(node) => (node.info, node.open) = (info, open),
-            None => {
-                let node = NodeView {
-                    info: info.clone(),
-                    allocated: Resources::default(),
-                    sandboxes: BTreeMap::new(),
-                    open,
-                };
-                self.cluster.nodes.insert(info.name.clone(), node);
-            }
-        }
+        self.change(&ClusterChange::Node(Arc::new(info), open));
         self.wake_waiting();
     }
 
     /// A node is other than it was.
     pub(super) fn changed(&mut self, info: NodeInfo) {
-        let known = self.cluster.nodes.get(&info.name);
+        let known = self.cluster.node(&info.name);
         let open = known.is_some_and(|node| node.open);
         self.node(info, open);
     }
@@ -53,7 +39,7 @@ impl Core {
     /// A list is asked for: what it will be compared with. One at a time for each node.
     pub(super) fn listing(&mut self, node: &NodeName) -> Settled {
         self.lists.insert(node.clone(), BTreeSet::new());
-        let placed = self.cluster.nodes.get(node).map(|node| &node.sandboxes);
+        let placed = self.cluster.node(node).map(|node| &node.sandboxes);
         let ids = placed.into_iter().flatten().map(|(id, _)| *id);
         ids.filter_map(|id| {
             let sandbox = self.sandboxes.get(&id)?;
@@ -78,8 +64,8 @@ impl Core {
         now: Monotonic,
     ) {
         let node = info.name.clone();
-        let opens = !self.cluster.nodes.get(&node).is_some_and(|node| node.open);
-        if opens || self.cluster.nodes.get(&node).map(|node| &*node.info) != Some(&info) {
+        let opens = !self.cluster.node(&node).is_some_and(|node| node.open);
+        if opens || self.cluster.node(&node).map(|node| &*node.info) != Some(&info) {
             self.node(info, true);
         }
         let mut missing = expected.clone();
@@ -102,7 +88,7 @@ impl Core {
         }
         self.lost.remove(&node);
         if opens {
-            let kept = self.cluster.nodes.get(&node).map(|node| &node.sandboxes);
+            let kept = self.cluster.node(&node).map(|node| &node.sandboxes);
             let kept = kept.into_iter().flatten().map(|(id, _)| *id).collect();
             self.actions.push(Action::Sweep(node, kept));
         }
@@ -172,7 +158,7 @@ impl Core {
 
     /// A node has been silent for too long: what is there is taken for gone, and replaced.
     pub(super) fn lose(&mut self, node: &NodeName, now: Monotonic) {
-        let Some(view) = self.cluster.nodes.get(node) else {
+        let Some(view) = self.cluster.node(node) else {
             return;
         };
         let (info, ids): (_, Vec<_>) = (

@@ -44,7 +44,7 @@ impl Core {
     /// Whether there is room now, whatever the scheduler says of later.
     fn fits(&self, request: &PlacementRequest, node: &NodeName) -> bool {
         let needs = &request.workload.sandbox.resources;
-        let view = self.cluster.nodes.get(node);
+        let view = self.cluster.node(node);
         view.is_some_and(|view| {
             let after = view.allocated.clone().plus(needs);
             view.info.capacity.covers(&after)

@@ -116,7 +116,7 @@ impl Core {
     }
 
     fn offers_on(&self, node: &NodeName, state: SandboxState) -> bool {
-        let node = self.cluster.nodes.get(node);
+        let node = self.cluster.node(node);
         node.is_some_and(|node| node.info.states.contains(&state))
     }
 

@@ -20,7 +20,7 @@ pub async fn never_overcommits(fixture: Fixture) {
         let (cluster, batch) = draw(seed);
         let answers = ask(&mut *fixture.fresh(), &cluster, &batch);
         let after = carried_out(&cluster, &batch, &answers);
-        for node in after.nodes.values() {
+        for node in after.nodes().values() {
             let fits = node.info.capacity.covers(&node.allocated);
             assert!(fits, "seed {seed}: {} on {:?}", node.allocated, node.info);
         }
@@ -152,7 +152,7 @@ fn by_zone(fixture: &Fixture, constraint: Constraint) -> BTreeMap<Name, usize> {
     let mut counts = BTreeMap::new();
     for answer in ask(&mut *fixture.fresh(), &cluster, &batch) {
         if let Placement::On { node, .. } = answer {
-            let zone = &cluster.nodes[&node].info.labels[&name("zone")];
+            let zone = &cluster.nodes()[&node].info.labels[&name("zone")];
             *counts.entry(zone.clone()).or_default() += 1;
         }
     }
@@ -193,7 +193,7 @@ fn apart(fixture: &Fixture) {
     let cluster = cluster((0..2).map(|number| node(number, 8)));
     let answers = ask(&mut *fixture.fresh(), &cluster, &batch);
     let after = carried_out(&cluster, &batch, &answers);
-    for node in after.nodes.values() {
+    for node in after.nodes().values() {
         let has = |id| node.sandboxes.values().any(|placed| placed.workload == id);
         let together = has(loner) && has(WorkloadId::from_u128(2));
         assert!(!together, "apart, but both on {}", node.info.name);
@@ -223,7 +223,7 @@ fn only_lower(fixture: &Fixture, cluster: &ClusterView, batch: &[super::Placemen
             continue;
         };
         for victim in preempts {
-            let victim = cluster.nodes[node].sandboxes.get(victim);
+            let victim = cluster.nodes()[node].sandboxes.get(victim);
             let victim = victim.expect("who is preempted was on the node before");
             let lower = victim.priority < request.workload.priority;
             assert!(lower, "{victim:?} went for {:?}", request.workload.priority);

@@ -1,6 +1,5 @@
 //! Clusters and batches to ask schedulers about, and what is wrong with their answers.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use faas_core::{
@@ -8,7 +7,9 @@ use faas_core::{
 };
 
 use crate::agent::NodeInfo;
-use crate::scheduler::{ClusterView, NodeView, PlacedSandbox, Placement, PlacementRequest};
+use crate::scheduler::{
+    ClusterChange, ClusterView, NodeView, PlacedSandbox, Placement, PlacementRequest,
+};
 use crate::spec::{Executable, ExecutableKind, SandboxSpec};
 use crate::workload::{PlacementRules, Priority, WorkloadSpec};
 
@@ -32,12 +33,7 @@ pub fn node(number: u64, cores: u64) -> NodeView {
     let mut info = NodeInfo::new(node_name(number), room(cores), ExecutableKind::Handler);
     let zone = name(&format!("zone-{}", number % 3));
     info.labels.insert(name("zone"), zone);
-    NodeView {
-        info: Arc::new(info),
-        allocated: Resources::default(),
-        sandboxes: BTreeMap::new(),
-        open: true,
-    }
+    NodeView::new(Arc::new(info), true)
 }
 
 /// The node, with its description changed.
@@ -49,10 +45,7 @@ pub fn but(mut node: NodeView, change: impl FnOnce(&mut NodeInfo)) -> NodeView {
 
 /// A cluster of these nodes.
 pub fn cluster(nodes: impl IntoIterator<Item = NodeView>) -> ClusterView {
-    let named = |node: NodeView| (node.info.name.clone(), node);
-    ClusterView {
-        nodes: nodes.into_iter().map(named).collect(),
-    }
+    nodes.into_iter().collect()
 }
 
 /// A workload of handlers that take so many cores each.
@@ -74,16 +67,18 @@ pub fn replicas(spec: &WorkloadSpec, first: u128, count: u128) -> Vec<PlacementR
         .collect()
 }
 
+/// A replica of a workload, in its place.
+pub fn placed_of(spec: &WorkloadSpec) -> PlacedSandbox {
+    PlacedSandbox {
+        workload: spec.id,
+        resources: spec.sandbox.resources.clone(),
+        priority: spec.priority,
+    }
+}
+
 /// Puts a sandbox onto a node.
 pub fn put(node: &mut NodeView, id: SandboxId, spec: &WorkloadSpec) {
-    let resources = spec.sandbox.resources.clone();
-    node.allocated = std::mem::take(&mut node.allocated).plus(&resources);
-    let placed = PlacedSandbox {
-        workload: spec.id,
-        resources,
-        priority: spec.priority,
-    };
-    node.sandboxes.insert(id, placed);
+    node.place(id, placed_of(spec));
 }
 
 /// A cluster with some load and a batch for it, both drawn from a seed.
@@ -96,23 +91,26 @@ pub fn draw(seed: u64) -> (ClusterView, Vec<PlacementRequest>) {
             workload(number, cores, PlacementRules::default(), priority)
         })
         .collect();
-    let mut cluster = cluster((0..1 + random.below(6)).map(|n| node(n, 2 + n % 4)));
     let mut ids = 0u128;
-    for node in cluster.nodes.values_mut() {
-        for spec in &specs {
-            let after = node.allocated.clone().plus(&spec.sandbox.resources);
-            if random.below(2) == 0 && node.info.capacity.covers(&after) {
-                ids += 1;
-                put(node, SandboxId::from_u128(ids), spec);
+    let nodes: Vec<_> = (0..1 + random.below(6))
+        .map(|number| {
+            let mut node = node(number, 2 + number % 4);
+            for spec in &specs {
+                let after = node.allocated.clone().plus(&spec.sandbox.resources);
+                if random.below(2) == 0 && node.info.capacity.covers(&after) {
+                    ids += 1;
+                    put(&mut node, SandboxId::from_u128(ids), spec);
+                }
             }
-        }
-    }
+            node
+        })
+        .collect();
     let batch = (0..random.below(12)).flat_map(|index| {
         let spec = &specs[usize::try_from(random.below(4)).unwrap_or(0)];
         replicas(spec, 1000 + u128::from(index), 1)
     });
     let batch = batch.collect();
-    (cluster, batch)
+    (cluster(nodes), batch)
 }
 
 /// The cluster with all answers carried out.
@@ -130,17 +128,20 @@ pub fn carried_out(
         let Placement::On { node, preempts, .. } = answer else {
             continue;
         };
-        let node = after.nodes.get_mut(node).expect("a node of the cluster");
+        let known = after.node(node).expect("a node of the cluster");
+        let there = |victim| known.sandboxes.contains_key(victim);
+        let all = preempts.iter().all(there);
+        assert!(all, "who is preempted is on the node, and was there before");
         for victim in preempts {
-            let gone = node.sandboxes.remove(victim);
-            let gone = gone.expect("who is preempted is on the node, and was there before");
-            node.allocated = std::mem::take(&mut node.allocated).minus(&gone.resources);
+            after.apply(&ClusterChange::Freed(node.clone(), *victim));
         }
     }
     for (request, answer) in batch.iter().zip(answers) {
         if let Placement::On { node, .. } = answer {
-            let node = after.nodes.get_mut(node).expect("a node of the cluster");
-            put(node, request.sandbox, &request.workload);
+            assert!(after.node(node).is_some(), "a node of the cluster");
+            let placed = placed_of(&request.workload);
+            let change = ClusterChange::Placed(node.clone(), request.sandbox, placed);
+            after.apply(&change);
         }
     }
     after

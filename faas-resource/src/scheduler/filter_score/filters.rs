@@ -3,11 +3,11 @@
 use faas_core::Name;
 use faas_core::explain::Reason;
 
-use super::scene::{Scene, Share, label};
+use super::scene::{Scene, label};
 use super::{Filter, NodeView, PlacementRequest};
 use crate::workload::Constraint;
 
-const CLOSED: Reason = Reason::new("placement.closed", "takes no more sandboxes");
+pub(super) const CLOSED: Reason = Reason::new("placement.closed", "takes no more sandboxes");
 const KIND: Reason = Reason::new("placement.kind", "does not run this kind of executable")
     .helped_by("add a node agent that runs it");
 const STATE: Reason = Reason::new("placement.state", "cannot keep a sandbox {state}")
@@ -16,7 +16,7 @@ const ELSEWHERE: Reason = Reason::new("placement.elsewhere", "is not the node as
 const REACH: Reason = Reason::new("placement.reach", "offers no reach that the hook can use");
 const TAINT: Reason = Reason::new("placement.taint", "has the taint {taint}")
     .helped_by("let the workload tolerate it");
-const ROOM: Reason = Reason::new(
+pub(super) const ROOM: Reason = Reason::new(
     "placement.room",
     "has not the room: needs {needs}; free {free}",
 )
@@ -145,11 +145,12 @@ fn of_label(constraint: &Constraint, node: &NodeView) -> Option<Reason> {
     }
 }
 
-/// What depends on where the other replicas are.
-fn of_count(
+/// What depends on where the other replicas are: whether a value of the constraint's label takes
+/// one more.
+pub(super) fn of_count(
     constraint: &Constraint,
     request: &PlacementRequest,
-    node: &NodeView,
+    value: &Name,
     scene: &Scene<'_>,
 ) -> Option<Reason> {
     let (Constraint::Unique(name) | Constraint::GroupBy(name) | Constraint::MaxPer(name, _)) =
@@ -157,14 +158,12 @@ fn of_count(
     else {
         return None;
     };
-    let value = label(&node.info, name)?;
     let tally = scene.tally(request.workload.id, name)?;
-    let count = tally.get(&value).map_or(0, |share| share.replicas);
-    let fewer = |share: &Share| share.eligible && share.replicas < count;
+    let count = tally.replicas(value);
     let reason = match constraint {
         Constraint::Unique(_) if count > 0 => UNIQUE,
         Constraint::MaxPer(_, max) if count >= *max => MAX_PER.with("max", *max),
-        Constraint::GroupBy(_) if tally.values().any(fewer) => GROUP_BY,
+        Constraint::GroupBy(_) if count > tally.least() => GROUP_BY,
         _ => return None,
     };
     Some(
@@ -172,6 +171,30 @@ fn of_count(
             .with("label", name.as_str())
             .with("value", value.as_str()),
     )
+}
+
+/// The label that a constraint counts by.
+fn counted(constraint: &Constraint) -> Option<&Name> {
+    match constraint {
+        Constraint::Unique(name) | Constraint::GroupBy(name) | Constraint::MaxPer(name, _) => {
+            Some(name)
+        }
+        _ => None,
+    }
+}
+
+pub(super) fn room(request: &PlacementRequest, node: &NodeView) -> Option<Reason> {
+    let needs = &request.workload.sandbox.resources;
+    if node
+        .info
+        .capacity
+        .covers(&node.allocated.clone().plus(needs))
+    {
+        return None;
+    }
+    let free = node.info.capacity.clone().minus(&node.allocated);
+    let reason = ROOM.with("needs", needs.to_string());
+    Some(reason.with("free", free.to_string()))
 }
 
 macro_rules! filters {
@@ -201,20 +224,19 @@ filters! {
     Constraints(request, node, scene) {
         let mut constraints = request.workload.rules.constraints.iter();
         constraints.find_map(|constraint| {
-            of_label(constraint, node).or_else(|| of_count(constraint, request, node, scene))
+            of_label(constraint, node).or_else(|| {
+                let value = label(&node.info, counted(constraint)?)?;
+                of_count(constraint, request, &value, scene)
+            })
         })
     };
     Apart(request, node, scene) {
         let own = request.workload.id;
+        if !scene.has_apart() {
+            return None;
+        }
         let mut placed = node.sandboxes.values();
         placed.any(|other| scene.are_apart(own, other.workload)).then_some(APART)
     };
-    Fit(request, node, _) {
-        let needs = &request.workload.sandbox.resources;
-        if node.info.capacity.covers(&node.allocated.clone().plus(needs)) {
-            return None;
-        }
-        let free = node.info.capacity.clone().minus(&node.allocated);
-        Some(ROOM.with("needs", needs.to_string()).with("free", free.to_string()))
-    };
+    Fit(request, node, _) room(request, node);
 }

@@ -2,9 +2,8 @@
 
 use std::cmp::Reverse;
 
-use faas_core::{NodeName, SandboxId};
+use faas_core::{NodeName, Resources, SandboxId};
 
-use super::scene::without;
 use super::{NodeView, PlacementRequest};
 use crate::workload::Priority;
 
@@ -21,8 +20,7 @@ pub(super) struct Preemption {
 pub(super) fn victims(
     request: &PlacementRequest,
     node: &NodeView,
-
-    passes: impl Fn(&NodeView) -> bool,
+    mut passes: impl FnMut(&NodeView) -> bool,
 ) -> Option<Preemption> {
     let mine = request.workload.priority;
     let mut lower: Vec<_> = node
@@ -34,9 +32,23 @@ pub(super) fn victims(
     if lower.is_empty() {
         return None;
     }
+    // Looked at before anything is copied: most nodes would not have the room even so.
+    let leaving = lower.iter().filter_map(|(_, id)| node.sandboxes.get(id));
+    let gained = leaving.fold(Resources::default(), |sum, placed| {
+        sum.plus(&placed.resources)
+    });
+    let free = node
+        .info
+        .capacity
+        .clone()
+        .minus(&node.allocated)
+        .plus(&gained);
+    if !free.covers(&request.workload.sandbox.resources) {
+        return None;
+    }
     let mut left = node.clone();
     for (_, id) in &lower {
-        without(&mut left, *id);
+        left.free(*id);
     }
     if !passes(&left) {
         return None;
@@ -47,8 +59,7 @@ pub(super) fn victims(
     for (priority, id) in lower {
         let mut with = left.clone();
         if let Some(placed) = node.sandboxes.get(&id) {
-            with.allocated = with.allocated.plus(&placed.resources);
-            with.sandboxes.insert(id, placed.clone());
+            with.place(id, placed.clone());
         }
         if passes(&with) {
             left = with;

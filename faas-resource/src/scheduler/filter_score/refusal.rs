@@ -8,9 +8,6 @@ use super::Placement;
 const NO_NODES: Reason =
     Reason::new("placement.no_nodes", "there is no node").helped_by("add a node agent");
 
-/// How many nodes are answered one by one.
-const LISTED: usize = 100;
-
 /// The refusals of all nodes, counted by cause.
 #[derive(Debug, Default)]
 pub(super) struct Refusals {
@@ -20,16 +17,32 @@ pub(super) struct Refusals {
 }
 
 impl Refusals {
+    /// A node refuses.
     pub(super) fn add(&mut self, node: &NodeName, reason: Reason) {
-        self.all += 1;
+        self.add_many(1, node, reason);
+    }
+
+    /// So many nodes refuse for one cause; this is one of them.
+    pub(super) fn add_many(&mut self, count: usize, node: &NodeName, reason: Reason) {
+        if count == 0 {
+            return;
+        }
+        self.all += count;
         let mut causes = self.causes.iter_mut();
         match causes.find(|(_, _, first)| first.code == reason.code) {
-            Some((count, ..)) => *count += 1,
-            None => self.causes.push((1, node.clone(), reason.clone())),
+            Some((known, ..)) => *known += count,
+            None => self.causes.push((count, node.clone(), reason)),
         }
-        if self.nodes.len() < LISTED {
-            self.nodes.push((node.clone(), reason));
-        }
+    }
+
+    /// Why one of the first nodes refuses.
+    pub(super) fn list(&mut self, node: &NodeName, reason: Reason) {
+        self.nodes.push((node.clone(), reason));
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.all
     }
 
     pub(super) fn into_placement(mut self) -> Placement {

@@ -2,7 +2,7 @@
 
 use faas_core::Resources;
 
-use super::scene::{Scene, label, replicas};
+use super::scene::{Scene, label};
 use super::{NodeView, PlacementRequest, Score};
 
 /// Nodes with much free, so that load is even: Kubernetes' `LeastAllocated`.
@@ -40,28 +40,37 @@ fn share(all: usize, has: usize) -> f64 {
 }
 
 macro_rules! scores {
-    ($($score:ident($request:ident, $node:ident) $value:expr;)*) => {$(
+    ($($score:ident($request:ident, $node:ident, $scene:pat) $value:expr;)*) => {$(
         impl Score for $score {
-            fn score(&self, $request: &PlacementRequest, $node: &NodeView, _: &Scene<'_>) -> f64 {
+            fn score(
+                &self,
+                $request: &PlacementRequest,
+                $node: &NodeView,
+                $scene: &Scene<'_>,
+            ) -> f64 {
                 $value
             }
         }
     )*};
 }
 scores! {
-    LeastAllocated(request, node) free_with(request, node);
-    BinPack(request, node) 1.0 - free_with(request, node);
-    Spread(request, node) 1.0 / (1.0 + f64::from(replicas(node, request.workload.id)));
-    Prefers(request, node) {
+    LeastAllocated(request, node, _) free_with(request, node);
+    BinPack(request, node, _) 1.0 - free_with(request, node);
+    Spread(request, node, scene) {
+        let here = scene.replicas(request.workload.id, &node.info.name);
+        1.0 / (1.0 + f64::from(here))
+    };
+    Prefers(request, node, _) {
         let prefers = &request.workload.rules.prefers;
         let has = prefers.iter().filter(|(name, value)| {
             label(&node.info, name).as_ref() == Some(*value)
         });
         share(prefers.len(), has.count())
     };
-    Near(request, node) {
+    Near(request, node, scene) {
         let near = &request.workload.rules.near;
-        let here = near.iter().filter(|workload| replicas(node, **workload) > 0);
+        let here = near.iter();
+        let here = here.filter(|workload| scene.replicas(**workload, &node.info.name) > 0);
         share(near.len(), here.count())
     };
 }

@@ -19,7 +19,7 @@ impl World {
 
     /// What nodes are taken to hold is what their sandboxes take, and no more than they have.
     fn accounts(&self) {
-        for (name, view) in &self.core.cluster.nodes {
+        for (name, view) in self.core.cluster.nodes() {
             let there = self.core.sandboxes.iter();
             let there = there.filter(|(_, sandbox)| sandbox.replica.node == *name);
             let taken = there
@@ -136,7 +136,7 @@ impl World {
         );
         let mut real = BTreeMap::new();
         for (name, node) in &self.nodes {
-            assert!(core.cluster.nodes[name].open, "{name} is closed");
+            assert!(core.cluster.nodes()[name].open, "{name} is closed");
             real.extend(node.sandboxes.iter().map(|(id, status)| (*id, status)));
         }
         assert!(
@@ -169,7 +169,7 @@ impl World {
                 continue;
             }
             let needs = &workload.template.sandbox.resources;
-            for (name, view) in &self.core.cluster.nodes {
+            for (name, view) in self.core.cluster.nodes() {
                 let after = view.allocated.clone().plus(needs);
                 let fits = view.info.capacity.covers(&after);
                 assert!(!fits, "{needs} would fit on {name}");
