@@ -18,12 +18,12 @@ pub(crate) const SOON: Duration = Duration::from_secs(60);
 /// Runs until it is told to end.
 pub(crate) const LASTING: &str = "trap 'exit 0' TERM; while true; do sleep 1 & wait; done";
 
-pub(crate) struct Fixture {
+pub(crate) struct Fixture<N = DockerNode> {
     pub(crate) root: tempfile::TempDir,
     pub(crate) cluster: Name,
     pub(crate) engine: Engine,
     pub(crate) docker: Docker,
-    pub(crate) node: DockerNode,
+    pub(crate) node: N,
 }
 
 /// A name that no other test of any process has.
@@ -69,6 +69,25 @@ impl Fixture {
         let node = node.capacity(Resources::new(Millicpu::cores(4), memory));
         let node = node.build().await.expect("a node");
         Self { node, ..self }
+    }
+
+    /// The node, and what it needs.
+    pub(crate) fn split(self) -> (DockerNode, Fixture<()>) {
+        let Self {
+            root,
+            cluster,
+            engine,
+            docker,
+            node,
+        } = self;
+        let rest = Fixture {
+            root,
+            cluster,
+            engine,
+            docker,
+            node: (),
+        };
+        (node, rest)
     }
 
     pub(crate) fn container(&self, id: SandboxId) -> String {

@@ -1,5 +1,7 @@
 //! The engine that the tests use, and what they ask it past the node.
 
+use std::path::Path;
+
 use bollard::Docker;
 use bollard::query_parameters::{CreateImageOptions, InspectContainerOptions};
 use faas_docker::Engine;
@@ -33,47 +35,73 @@ pub(crate) fn required() -> bool {
 
 /// Has the image be there, without a registry.
 pub(crate) async fn image(docker: &Docker) {
-    if docker.inspect_image(IMAGE).await.is_ok() {
+    import(docker, IMAGE, || {
+        let mut tree = Tree::new();
+        tree.file("bin/busybox", Path::new("/bin/busybox"));
+        for name in ["bin/sh", "bin/sleep", "bin/head", "bin/tail"] {
+            tree.link(name, "busybox");
+        }
+        tree
+    })
+    .await;
+}
+
+/// Makes an image of a tree, unless it is there.
+pub(crate) async fn import(docker: &Docker, image: &str, tree: impl FnOnce() -> Tree) {
+    if docker.inspect_image(image).await.is_ok() {
         return;
     }
+    let (name, tag) = image.rsplit_once(':').expect("a tag");
     let options = CreateImageOptions {
         from_src: Some("-".into()),
-        repo: Some("faas-test/busybox".into()),
-        tag: Some("1".into()),
+        repo: Some(name.into()),
+        tag: Some(tag.into()),
         ..CreateImageOptions::default()
     };
-    let tree = bollard::body_full(tree().into());
+    let bytes = tree().0.into_inner().expect("test set-up");
+    let tree = bollard::body_full(bytes.into());
     let mut steps = docker.create_image(Some(options), Some(tree), None);
     while let Some(step) = steps.next().await {
         step.expect("the image is imported");
     }
 }
 
-/// A root file system of BusyBox alone, from Debian's `busybox-static`.
-fn tree() -> Vec<u8> {
-    let program = std::fs::read("/bin/busybox").expect("busybox-static is installed");
-    let mut tar = tar::Builder::new(Vec::new());
-    let mut header = tar::Header::new_gnu();
-    header.set_mode(0o755);
-    header.set_size(program.len() as u64);
-    let appended = tar.append_data(&mut header, "bin/busybox", &program[..]);
-    appended.expect("test set-up");
-    for name in ["bin/sh", "bin/sleep", "bin/cat", "bin/nc", "bin/httpd"] {
+/// A root file system.
+pub(crate) struct Tree(tar::Builder<Vec<u8>>);
+
+impl Tree {
+    pub(crate) fn new() -> Self {
+        let mut tree = Self(tar::Builder::new(Vec::new()));
+        for name in ["tmp/", "proc/", "sys/", "dev/", "etc/", "run/"] {
+            let mut directory = tar::Header::new_gnu();
+            directory.set_entry_type(tar::EntryType::Directory);
+            directory.set_mode(0o755);
+            directory.set_size(0);
+            let appended = tree.0.append_data(&mut directory, name, std::io::empty());
+            appended.expect("test set-up");
+        }
+        tree
+    }
+
+    /// A copy of a file, executable.
+    pub(crate) fn file(&mut self, name: &str, from: &Path) {
+        let bytes = std::fs::read(from);
+        let bytes = bytes.unwrap_or_else(|error| panic!("{}: {error}", from.display()));
+        let mut header = tar::Header::new_gnu();
+        header.set_mode(0o755);
+        header.set_size(bytes.len() as u64);
+        let appended = self.0.append_data(&mut header, name, &bytes[..]);
+        appended.expect("test set-up");
+    }
+
+    pub(crate) fn link(&mut self, name: &str, to: &str) {
         let mut link = tar::Header::new_gnu();
         link.set_entry_type(tar::EntryType::Symlink);
         link.set_size(0);
-        let appended = tar.append_link(&mut link, name, "busybox");
-        appended.expect("test set-up");
+        self.0
+            .append_link(&mut link, name, to)
+            .expect("test set-up");
     }
-    for name in ["tmp/", "proc/", "sys/", "dev/", "etc/", "run/"] {
-        let mut directory = tar::Header::new_gnu();
-        directory.set_entry_type(tar::EntryType::Directory);
-        directory.set_mode(0o755);
-        directory.set_size(0);
-        let appended = tar.append_data(&mut directory, name, std::io::empty());
-        appended.expect("test set-up");
-    }
-    tar.into_inner().expect("test set-up")
 }
 
 /// Whether a container of that name or id is there, whatever its state.

@@ -2,7 +2,9 @@
 
 mod common;
 mod conformance;
+mod contracts;
 mod engine;
+mod guest;
 mod lives;
 mod node;
 mod own_engine;

@@ -29,7 +29,9 @@ impl Daemon {
             .append(true)
             .open(below.join("log"));
         let log = log.expect("test set-up");
-        let started = Command::new("dockerd")
+        // In a network namespace of its own: without a bridge, an engine removes that of others.
+        let started = Command::new("unshare")
+            .args(["--net", "dockerd"])
             .args([
                 "--host",
                 &socket,
