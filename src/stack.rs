@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use faas_core::{Description, Error, Invocation, Invoker, PrewarmHint, Response, Result};
+use faas_core::{Description, Error, Invocation, Invoker, PrewarmHint, Response, Result, Retry};
 use futures::future::BoxFuture;
 use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Layer, Service, ServiceExt};
@@ -81,10 +81,46 @@ impl Invoker for Layered {
     }
 }
 
-/// An error of ours as it was; any other is the layer's.
+/// An error of ours as it was; any other is the layer's, known for what it is if it is tower's own.
 fn platform_error(error: BoxError) -> Error {
-    match error.downcast::<Error>() {
-        Ok(error) => *error,
-        Err(other) => Error::internal("invoke", format!("a layer refused: {other}")),
+    let error = match error.downcast::<Error>() {
+        Ok(error) => return *error,
+        Err(other) => other,
+    };
+    let message = format!("a layer refused: {error}");
+    let refused = if error.is::<tower::timeout::error::Elapsed>() {
+        // The function may have run.
+        Error::deadline_exceeded("invoke", message).with_retry(Retry::Ambiguous)
+    } else if error.is::<tower::load_shed::error::Overloaded>() {
+        Error::exhausted("invoke", message)
+    } else {
+        Error::internal("invoke", message)
+    };
+    refused.with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use faas_core::ErrorKind;
+    use std::error::Error as _;
+    use tower::load_shed::error::Overloaded;
+    use tower::timeout::error::Elapsed;
+
+    #[test]
+    fn the_errors_of_layers_are_known_for_what_they_are() {
+        let ours = Error::not_found("invoke", "it does not exist");
+        assert_eq!(platform_error(ours.into()).kind(), ErrorKind::NotFound);
+        let late = platform_error(Elapsed::new().into());
+        let kind = (late.kind(), late.retry());
+        assert_eq!(kind, (ErrorKind::DeadlineExceeded, Retry::Ambiguous));
+        let shed = platform_error(Overloaded::new().into());
+        assert_eq!(
+            (shed.kind(), shed.retry()),
+            (ErrorKind::Exhausted, Retry::Safe)
+        );
+        let other = platform_error("no ticket".into());
+        assert_eq!(other.kind(), ErrorKind::Internal);
+        assert!(other.source().is_some() && other.to_string().contains("no ticket"));
     }
 }

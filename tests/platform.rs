@@ -290,3 +290,27 @@ async fn the_map_names_the_parts() {
     }
     assert!(map.to_string().contains("AWS Lambda"));
 }
+
+#[tokio::test]
+async fn a_deleted_function_lets_go_of_its_closures() {
+    let platform = platform().await;
+    let (sender, gone) = tokio::sync::oneshot::channel::<()>();
+    let held = Arc::new(sender);
+    for answer in [1, 2] {
+        let held = held.clone();
+        let closure = move |(): ()| {
+            let _held = held.clone();
+            async move { Ok(answer) }
+        };
+        let record = platform.deploy_json("held", closure).await;
+        let number = record.expect("it deploys").latest.number;
+        let revision = format!("held@{number}");
+        let got: i32 = within(platform.call(&revision, &()))
+            .await
+            .expect("it runs");
+        assert_eq!(got, answer);
+    }
+    drop(held);
+    platform.delete("held").await.expect("it was there");
+    assert!(within(gone).await.is_err(), "the last of them is dropped");
+}

@@ -173,8 +173,9 @@ impl Error {
 
     /// Attaches the cause.
     #[must_use]
-    pub fn with_source(self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
-        self.edit(|inner| inner.source = Some(Arc::new(source)))
+    pub fn with_source(self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        let source = source.into();
+        self.edit(|inner| inner.source = Some(Arc::from(source)))
     }
 
     /// Names the operation as the caller of a lower layer knows it.

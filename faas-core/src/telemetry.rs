@@ -15,11 +15,12 @@ pub const QUEUE_SECONDS: &str = "faas_queue_seconds";
 pub const QUEUE_DEPTH: &str = "faas_queue_depth";
 /// Instances that take invocations. Gauge; `namespace`, `function`.
 pub const INSTANCES: &str = "faas_instances";
-/// Sandboxes that were started. Counter; `node`.
+/// Sandboxes that were brought to a state that they were asked for. Counter; `node`.
 pub const SANDBOX_STARTS: &str = "faas_sandbox_starts_total";
-/// Sandboxes that ended. Counter; `node`, `cause`.
+/// Sandboxes that ended. Counter; `node`, `cause` (`code`, `signal`, `out_of_memory`,
+/// `start_failure`, `stopped`, `node_lost`, `unknown`).
 pub const SANDBOX_EXITS: &str = "faas_sandbox_exits_total";
-/// Placements that the scheduler refused. Counter.
+/// Workloads for which the scheduler found no place, each time the reason is another. Counter.
 pub const UNSCHEDULABLE: &str = "faas_unschedulable_total";
 /// Workflow executions that ended. Counter; `workflow`, `outcome`.
 pub const EXECUTIONS: &str = "faas_executions_total";

@@ -13,6 +13,8 @@ use super::Platform;
 impl Platform {
     /// Registers a function (`namespace/name`, or a name alone), or makes its next revision.
     ///
+    /// Calls that name no revision may for a moment still go to the one before.
+    ///
     /// # Errors
     /// `InvalidArgument` for a bad name; as [`FunctionLayer::deploy`](faas_function::FunctionLayer::deploy).
     pub async fn deploy(
@@ -56,7 +58,15 @@ impl Platform {
     /// `InvalidArgument` for a bad name; as
     /// [`FunctionLayer::delete`](faas_function::FunctionLayer::delete).
     pub async fn delete(&self, function: &str) -> Result<()> {
-        self.functions.delete(&function_id(function)?, None).await
+        let id = function_id(function)?;
+        #[cfg(feature = "memory")]
+        let handlers = self.deployed_handlers(&id).await?;
+        self.functions.delete(&id, None).await?;
+        #[cfg(feature = "memory")]
+        for name in &handlers {
+            self.handlers.unregister(name);
+        }
+        Ok(())
     }
 
     /// Makes or moves an alias of `function`.
@@ -74,14 +84,21 @@ impl Platform {
 mod handlers {
     use std::sync::Arc;
 
-    use faas_core::{FunctionError, Handler, HandlerName, InvocationId, Result};
-    use faas_function::registry::{FunctionConfig, FunctionRecord};
+    use faas_core::{
+        ErrorKind, FunctionError, Handler, HandlerName, InvocationId, Result, Retry, RevisionNumber,
+    };
+    use faas_function::registry::{FunctionConfig, FunctionId, FunctionRecord};
     use faas_resource::Executable;
     use serde::Serialize;
     use serde::de::DeserializeOwned;
 
     use crate::local::HANDLER;
     use crate::platform::Platform;
+
+    /// What names of handlers begin with that are one revision's own, and go with it.
+    const DEPLOYED: &str = "d-";
+    /// Those that the application deploys as it likes.
+    const REGISTERED: &str = "h-";
 
     impl Platform {
         /// Deploys a handler of this process as `function` (`namespace/name`, or a name alone).
@@ -97,8 +114,9 @@ mod handlers {
             function: &str,
             handler: impl Handler,
         ) -> Result<Arc<FunctionRecord>> {
-            let config = self.register(handler)?;
-            self.deploy(function, config).await
+            let name = self.handler_name(DEPLOYED)?;
+            self.handlers.register(name.clone(), handler);
+            self.deploy_registered(function, name).await
         }
 
         /// Deploys an async closure from one JSON value to another.
@@ -116,9 +134,45 @@ mod handlers {
             F: Fn(I) -> Fut + Send + Sync + 'static,
             Fut: Future<Output = Result<O, FunctionError>> + Send + 'static,
         {
-            let name = self.handler_name()?;
+            let name = self.handler_name(DEPLOYED)?;
             self.handlers.register_json(name.clone(), closure);
-            self.deploy(function, config(name)?).await
+            self.deploy_registered(function, name).await
+        }
+
+        async fn deploy_registered(
+            &self,
+            function: &str,
+            name: HandlerName,
+        ) -> Result<Arc<FunctionRecord>> {
+            let deployed = self.deploy(function, config(name.clone())?).await;
+            // Where it may have happened all the same, the revision needs its handler.
+            if deployed
+                .as_ref()
+                .is_err_and(|error| error.retry() != Retry::Ambiguous)
+            {
+                self.handlers.unregister(&name);
+            }
+            deployed
+        }
+
+        /// The handlers that go with a function.
+        pub(super) async fn deployed_handlers(&self, id: &FunctionId) -> Result<Vec<HandlerName>> {
+            let metadata = self.functions.metadata();
+            let latest = metadata.get(id).await?.latest.number;
+            let mut handlers = Vec::new();
+            for number in 1..=latest.0 {
+                let revision = match metadata.revision(id, RevisionNumber(number)).await {
+                    Ok(revision) => revision,
+                    Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                    Err(error) => return Err(error),
+                };
+                if let Executable::Handler(name) = &revision.config.executable
+                    && name.as_str().starts_with(DEPLOYED)
+                {
+                    handlers.push(name.clone());
+                }
+            }
+            Ok(handlers)
         }
 
         /// Registers a handler, and answers the configuration of a function that runs it, to be
@@ -127,14 +181,14 @@ mod handlers {
         /// # Errors
         /// None that outside input could cause.
         pub fn register(&self, handler: impl Handler) -> Result<FunctionConfig> {
-            let name = self.handler_name()?;
+            let name = self.handler_name(REGISTERED)?;
             self.handlers.register(name.clone(), handler);
             config(name)
         }
 
         /// A name of its own for each handler, for revisions are immutable.
-        fn handler_name(&self) -> Result<HandlerName> {
-            HandlerName::new(format!("h-{}", self.ids.next::<InvocationId>()))
+        fn handler_name(&self, prefix: &str) -> Result<HandlerName> {
+            HandlerName::new(format!("{prefix}{}", self.ids.next::<InvocationId>()))
         }
     }
 

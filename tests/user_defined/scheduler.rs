@@ -13,7 +13,24 @@ const FIRST: Reason = Reason::new("first.node", "{node} comes first in the alpha
 const NOWHERE: Reason = Reason::new("first.nowhere", "no node runs it");
 
 /// The first node that runs such things, whatever it holds already.
-struct First;
+#[derive(Default)]
+struct First {
+    /// How often it panics, and then how often it has no answer.
+    faults: [u32; 2],
+}
+
+impl First {
+    fn fault(&mut self) -> bool {
+        let [panics, silences] = &mut self.faults;
+        if *panics > 0 {
+            *panics -= 1;
+            panic!("it is a bad scheduler");
+        }
+        let silent = *silences > 0;
+        *silences = silences.saturating_sub(1);
+        silent
+    }
+}
 
 impl ResourceScheduler for First {
     fn observe(&mut self, _: &ClusterChange) {}
@@ -24,6 +41,9 @@ impl ResourceScheduler for First {
         cluster: &ClusterView,
         batch: &[PlacementRequest],
     ) -> Vec<Placement> {
+        if self.fault() {
+            return Vec::new();
+        }
         let place = |request: &PlacementRequest| {
             let kind = request.workload.sandbox.executable.kind();
             let mut nodes = cluster.nodes().iter();
@@ -58,11 +78,20 @@ impl ResourceScheduler for First {
 
 #[tokio::test]
 async fn it_places_and_its_reason_is_told() {
-    let platform = doubling(Platform::builder().scheduler(First)).await;
+    let platform = doubling(Platform::builder().scheduler(First::default())).await;
     names(&platform, Component::R3, "First");
     let four = faas::core::Payload::json(&4).expect("JSON");
     let cold = platform.run("double", four).await.expect("it runs");
     let why = platform.explain(cold.id).to_string();
     assert!(why.contains("memory comes first in the alphabet"), "{why}");
     assert_eq!(double(&platform, 4).await, 8);
+}
+
+#[tokio::test]
+async fn one_that_panics_or_has_no_answer_is_asked_again() {
+    let scheduler = First { faults: [2, 1] };
+    let platform = doubling(Platform::builder().scheduler(scheduler)).await;
+    let four = faas::core::Payload::json(&4).expect("JSON");
+    let cold = platform.run("double", four).await.expect("it runs");
+    assert_eq!(cold.payload.to_json::<u64>().expect("a number"), 8);
 }

@@ -62,6 +62,19 @@ impl ExitCause {
     pub const fn is_its_own(&self) -> bool {
         matches!(self, Self::Code(_) | Self::Signal(_) | Self::OutOfMemory)
     }
+
+    /// Its kind in a word, as metrics name it.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Code(_) => "code",
+            Self::Signal(_) => "signal",
+            Self::OutOfMemory => "out_of_memory",
+            Self::StartFailure(_) => "start_failure",
+            Self::Stopped => "stopped",
+            Self::NodeLost => "node_lost",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 impl fmt::Display for ExitCause {

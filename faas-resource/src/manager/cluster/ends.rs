@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use faas_core::explain::Reason;
-use faas_core::{Monotonic, NodeName, SandboxId, WorkloadId};
+use faas_core::{Monotonic, NodeName, SandboxId, WorkloadId, telemetry};
 
 use super::action::{Action, Stop};
 use super::core::{Core, Stage};
@@ -13,7 +13,7 @@ use crate::workload::WorkloadEvent;
 const ENDED: Reason = Reason::new("sandbox.ended", "it is gone from {node}: {cause}");
 const BACKOFF: Reason = Reason::new(
     "sandbox.backoff",
-    "{crashes} in a row ended early; the next starts after {delay}",
+    "{crashes} in a row came to nothing; the next starts after {delay}",
 );
 
 /// The first wait in a crash loop; it doubles up to [`LONGEST_BACKOFF`].
@@ -89,7 +89,13 @@ impl Core {
         self.dirty.insert(workload);
     }
 
-    fn back_off(&mut self, id: SandboxId, workload: WorkloadId, ran: Duration, now: Monotonic) {
+    pub(super) fn back_off(
+        &mut self,
+        id: SandboxId,
+        workload: WorkloadId,
+        ran: Duration,
+        now: Monotonic,
+    ) {
         let Some(workload) = self.workloads.get_mut(&workload) else {
             return;
         };
@@ -120,6 +126,9 @@ impl Core {
         if std::mem::replace(&mut sandbox.gone, true) {
             return;
         }
+        let node = sandbox.replica.node.to_string();
+        let labels = [("node", node), ("cause", cause.label().to_owned())];
+        metrics::counter!(telemetry::SANDBOX_EXITS, &labels).increment(1);
         let reason = ENDED
             .with("node", sandbox.replica.node.as_str())
             .with("cause", cause.to_string());

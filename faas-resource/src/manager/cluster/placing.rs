@@ -1,9 +1,11 @@
 //! What the scheduler answers, and what becomes of it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
 
 use faas_core::explain::{DecisionClass, Reason};
-use faas_core::{Error, Monotonic, NodeName, PolicyContext, SandboxId, WorkloadId};
+use faas_core::{Error, Monotonic, NodeName, PolicyContext, SandboxId, WorkloadId, telemetry};
 
 use super::core::{Core, Sandbox, Stage};
 use crate::scheduler::{Placement, PlacementRequest};
@@ -14,31 +16,55 @@ const FULL: Reason = Reason::new(
     "the scheduler says {node}, which has not the room",
 )
 .helped_by("run the scheduler's conformance suite");
+const UNANSWERED: Reason =
+    Reason::new("placement.unanswered", "the scheduler did not say where to")
+        .helped_by("run the scheduler's conformance suite");
 const ROOM: Reason = Reason::new("placement.room", "{count} of lower priority make room");
 
 impl Core {
     pub(super) fn place_batch(&mut self, batch: &[PlacementRequest], now: Monotonic) {
-        let mut context = PolicyContext::new(now, self.random);
-        let placements = self.scheduler.schedule(&mut context, &self.cluster, batch);
-        self.random = context.random;
+        let mut placements = self.ask_scheduler(batch, now).into_iter();
         // Who makes room in this batch, on which node.
         let mut leaving: BTreeMap<NodeName, Vec<SandboxId>> = BTreeMap::new();
-        for (request, placement) in batch.iter().zip(placements) {
-            match placement {
-                Placement::On {
+        for request in batch {
+            match placements.next() {
+                None => self.unanswered(request, now),
+                Some(Placement::On {
                     node,
                     preempts,
                     reasons,
-                } => {
+                }) => {
                     let victims = leaving.entry(node.clone()).or_default();
                     victims.extend(preempts);
                     self.place_on(request, node, victims, reasons, now);
                 }
-                Placement::Unschedulable { reasons, .. } => {
+                Some(Placement::Unschedulable { reasons, .. }) => {
                     self.refuse(request.workload.id, reasons);
                 }
             }
         }
+    }
+
+    /// A scheduler that panics has answered nothing: it is the application's, and the manager goes
+    /// on without it.
+    fn ask_scheduler(&mut self, batch: &[PlacementRequest], now: Monotonic) -> Vec<Placement> {
+        let mut context = PolicyContext::new(now, self.random);
+        let (scheduler, cluster) = (&mut self.scheduler, &self.cluster);
+        let asked = AssertUnwindSafe(|| scheduler.schedule(&mut context, cluster, batch));
+        let placements = catch_unwind(asked).unwrap_or_else(|_| {
+            tracing::error!("the scheduler panicked");
+            Vec::new()
+        });
+        self.random = context.random;
+        placements
+    }
+
+    /// Asks again a little later: no change of the cluster will bring an answer.
+    fn unanswered(&mut self, request: &PlacementRequest, now: Monotonic) {
+        let workload = request.workload.id;
+        self.refuse(workload, vec![UNANSWERED]);
+        self.back_off(request.sandbox, workload, Duration::ZERO, now);
+        self.dirty.insert(workload);
     }
 
     /// Whether there is room now, whatever the scheduler says of later.
@@ -116,6 +142,7 @@ impl Core {
         };
         let old = workload.waiting.as_ref().map(Error::message);
         if old != Some(error.message()) {
+            metrics::counter!(telemetry::UNSCHEDULABLE).increment(1);
             let caused_by = workload.caused_by;
             self.decisions.record(
                 DecisionClass::Placement,

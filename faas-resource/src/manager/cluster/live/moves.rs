@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use faas_core::{Error, NodeName, Result, SandboxId};
+use faas_core::{Error, NodeName, Result, SandboxId, telemetry};
 use tokio::sync::oneshot;
+use tracing::Instrument;
 
 use super::Live;
 use crate::NodeAgent;
@@ -29,11 +30,18 @@ impl Live {
         let Ok(_permit) = self.starts.acquire().await else {
             return;
         };
-        let attempt = self.attempt(&to, &mut times);
+        let workload = to.template.workload.id;
+        let span =
+            tracing::info_span!("start sandbox", sandbox = %to.sandbox, node = %to.node, %workload);
+        let attempt = self.attempt(&to, &mut times).instrument(span);
         let limit = self.bounds.start;
         let result = self
             .bounded("start sandbox", &to.node, limit, attempt)
             .await;
+        if result.is_ok() {
+            metrics::counter!(telemetry::SANDBOX_STARTS, "node" => to.node.to_string())
+                .increment(1);
+        }
         self.drive(|core, now| core.moved(to.sandbox, result, times, now));
     }
 
