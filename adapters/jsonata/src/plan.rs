@@ -328,9 +328,12 @@ impl Node {
         self.place.position
     }
 
-    /// Makes an error here, or where it says.
+    /// Makes an error here. Paths and parents have no place in the reference.
     pub(crate) fn error(&self, code: &'static str) -> Error {
-        Error::new(code).at(self.place.position)
+        match self.kind {
+            Kind::Path(_) | Kind::Parent { .. } => Error::new(code),
+            _ => Error::new(code).at(self.place.position),
+        }
     }
 
     /// What the reference calls a node of this kind.

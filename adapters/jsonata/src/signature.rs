@@ -122,7 +122,13 @@ impl Signature {
                     let last = parameters.last_mut();
                     let last = last.filter(|p| p.array || p.types == Types::of(b"f"));
                     let Some(last) = last else {
-                        return Err((Error::new("S0401"), at));
+                        let before = text[..at].trim_end_matches(['?', '-', '+']);
+                        let before = before.chars().last().filter(|c| *c != '<');
+                        let error = match before {
+                            Some(before) => Error::new("S0401").with("value", before.to_string()),
+                            None => Error::new("S0401"),
+                        };
+                        return Err((error, at));
                     };
                     last.element = text.get(at + 1..end).map(str::to_owned);
                     at = end;

@@ -6,6 +6,7 @@ mod language;
 use serde_json::Value as Json;
 
 use super::Error;
+use crate::value::number;
 
 /// How much of an inserted value a message shows.
 const SHOWN: usize = 256;
@@ -47,6 +48,9 @@ fn insert(text: &mut String, error: &Error, name: &str, bare: bool) {
     let shown = match value {
         None => "undefined".to_owned(),
         Some(Json::String(value)) if bare => value,
+        Some(Json::Number(value)) => value
+            .as_f64()
+            .map_or_else(|| value.to_string(), number::to_text),
         Some(value) => value.to_string(),
     };
     match shown.char_indices().nth(SHOWN) {

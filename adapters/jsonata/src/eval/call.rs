@@ -263,6 +263,14 @@ fn name_of(procedure: &Node) -> Option<String> {
         },
         Kind::Text(text) => Some(text.to_string()),
         Kind::Number(number) => Some(crate::value::number::to_text(*number)),
+        Kind::Bool(value) => Some(value.to_string()),
+        Kind::Context => Some(String::new()),
+        Kind::Call(_) | Kind::Partial(_) => Some("(".to_owned()),
+        Kind::Array(_) => Some("[".to_owned()),
+        Kind::Object(_) => Some("{".to_owned()),
+        Kind::Negate(_) => Some("-".to_owned()),
+        Kind::Wildcard => Some("*".to_owned()),
+        Kind::Descendants => Some("**".to_owned()),
         _ => None,
     }
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use crate::error::{Error, Result};
 use crate::regex::{Match, Matcher};
 use crate::signature::Arguments;
-use crate::value::{Function, Object, Str, Value};
+use crate::value::{Function, Object, Str, Value, number};
 
 use super::Evaluator;
 
@@ -16,7 +16,15 @@ impl<'a> Evaluator<'a> {
         matcher: &'a Matcher,
         arguments: &Arguments<'a>,
     ) -> Result<Value<'a>> {
-        let Some(text) = arguments.first().and_then(Value::as_str) else {
+        // Numbers and the like are matched as their text, as ECMAScript has it.
+        let written = match arguments.first() {
+            Some(Value::Number(number)) => Some(number::to_text(*number)),
+            Some(Value::Bool(value)) => Some(value.to_string()),
+            Some(Value::Null) => Some("null".to_owned()),
+            _ => None,
+        };
+        let given = arguments.first().and_then(Value::as_str);
+        let Some(text) = written.as_deref().or(given) else {
             return Ok(Value::Undefined);
         };
         let units = match arguments.get(1) {

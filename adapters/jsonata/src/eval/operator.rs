@@ -174,10 +174,16 @@ fn comparison<'a>(operator: Operator, left: &Value<'a>, right: &Value<'a>) -> Re
 fn incomparable<'a>(left: &Value<'a>, right: &Value<'a>) -> Result<Value<'a>> {
     let compares =
         |value: &Value<'a>| matches!(value, Value::Number(_)) || value.as_str().is_some();
-    for value in [left, right] {
-        if !compares(value) && !value.is_undefined() {
-            return Err(Error::new("T2010").with("value", value.shown()));
-        }
+    if [left, right]
+        .into_iter()
+        .any(|value| !compares(value) && !value.is_undefined())
+    {
+        // The reference names the left side, even where it is undefined.
+        let named = if compares(left) { right } else { left };
+        return Err(match named {
+            Value::Undefined => Error::new("T2010"),
+            named => Error::new("T2010").with("value", named.shown()),
+        });
     }
     if left.is_undefined() || right.is_undefined() {
         return Ok(Value::Undefined);

@@ -126,9 +126,12 @@ fn shift(number: f64, places: f64) -> f64 {
     if places == 0.0 || !number.is_finite() {
         return number;
     }
+    if places.fract() != 0.0 {
+        return f64::NAN;
+    }
     let text = numbers::to_text(number);
     let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
-    let exponent = exponent.parse::<f64>().unwrap_or(0.0) + places.trunc();
+    let exponent = exponent.parse::<f64>().unwrap_or(0.0) + places;
     format!("{mantissa}e{exponent}").parse().unwrap_or(number)
 }
 
@@ -147,14 +150,17 @@ fn power<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
     let Some(base) = numeric(call, 0) else {
         return Ok(Value::Undefined);
     };
-    let exponent = numeric(call, 1).unwrap_or(f64::NAN);
+    let error = Error::new("D3061")
+        .with("index", 1)
+        .with("value", Value::Number(base).shown());
+    // Rust has 1 to the power of nothing at all as 1; ECMAScript has no number for it.
+    let Some(exponent) = numeric(call, 1) else {
+        return Err(error);
+    };
     let power = base.powf(exponent);
     if power.is_finite() {
         return Ok(Value::Number(power));
     }
-    let error = Error::new("D3061")
-        .with("index", 1)
-        .with("value", Value::Number(base).shown());
     Err(error.with("exp", Value::Number(exponent).shown()))
 }
 

@@ -88,14 +88,15 @@ fn split<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
     }
     let mut cursor = Cursor::new(&argument, &separator);
     let mut start = 0;
-    while !is_full(&pieces) {
-        let Some(found) = cursor.next(call)? else {
-            break;
-        };
-        pieces.push(piece(&argument, start.min(found.start), found.start));
-        start = found.end;
+    // The match behind the last one that counts is looked for, too: it may be a fault.
+    let mut found = cursor.next(call)?;
+    let any = found.is_some();
+    while let Some(here) = found.take_if(|_| !is_full(&pieces)) {
+        pieces.push(piece(&argument, start.min(here.start), here.start));
+        start = here.end;
+        found = cursor.next(call)?;
     }
-    if !is_full(&pieces) {
+    if !any || !is_full(&pieces) {
         pieces.push(piece(&argument, start.min(text.len()), text.len()));
     }
     call.array(pieces)
@@ -109,10 +110,9 @@ fn matches<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
     let limit = limit(call, 2, "D3040")?;
     let mut cursor = Cursor::new(&argument, &matcher);
     let mut all = Vec::new();
-    while (all.len() as f64) < limit {
-        let Some(found) = cursor.next(call)? else {
-            break;
-        };
+    let mut next = cursor.next(call)?;
+    while let Some(found) = next.take_if(|_| (all.len() as f64) < limit) {
+        next = cursor.next(call)?;
         let mut object = Object::with_capacity(3);
         object.insert(Str::Text("match"), found.text)?;
         object.insert(Str::Text("index"), Value::Number(found.index))?;
@@ -150,10 +150,12 @@ fn replace<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
         }
     } else {
         let mut cursor = Cursor::new(&argument, &pattern);
-        while count < limit {
-            let Some(found) = cursor.next(call)? else {
-                break;
-            };
+        let mut next = if limit > 0.0 {
+            cursor.next(call)?
+        } else {
+            None
+        };
+        while let Some(found) = next.take_if(|_| count < limit) {
             replaced.push_str(&text[position.min(found.start)..found.start]);
             substitute(call, &argument, &found, &replacement, &mut replaced)?;
             call.evaluator.budget.fits(replaced.len())?;
@@ -163,6 +165,7 @@ fn replace<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
                 position += 1;
             }
             count += 1.0;
+            next = cursor.next(call)?;
         }
     }
     replaced.push_str(&text[position..]);

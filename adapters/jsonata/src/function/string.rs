@@ -47,11 +47,19 @@ fn substring<'a>(call: &mut Call<'_, 'a>) -> Result<Value<'a>> {
         Value::Number(number) => Some(number),
         _ => None,
     };
-    let mut start = number(call.argument(1)).unwrap_or(0.0);
+    let length = number(call.argument(2));
+    let Some(mut start) = number(call.argument(1)) else {
+        // Without a place to start at there is none to end at, unless that is the end.
+        return Ok(if length.is_some() {
+            Value::Text("")
+        } else {
+            argument
+        });
+    };
     if count + start < 0.0 {
         start = 0.0;
     }
-    let end = match number(call.argument(2)) {
+    let end = match length {
         Some(length) if length <= 0.0 => return Ok(Value::Text("")),
         Some(length) if start >= 0.0 => start + length,
         Some(length) => count + start + length,

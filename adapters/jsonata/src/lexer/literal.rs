@@ -25,7 +25,7 @@ impl Lexer<'_> {
     fn escape(&mut self) -> Result<char> {
         let at = self.position;
         let Some(c) = self.peek() else {
-            return Err(Error::new("S0101").at(at));
+            return Err(Error::new("S0103").at(at).token(""));
         };
         self.position += c.len_utf8();
         Ok(match c {
@@ -43,7 +43,10 @@ impl Lexer<'_> {
     /// Four hex digits, and four more where they are the first half of a surrogate pair. Half a
     /// pair alone is no character: a Rust text cannot hold it, so it is an error here.
     fn unicode(&mut self, at: usize) -> Result<char> {
-        let fault = || Error::new("S0104").at(at);
+        // Digits that the end of the text cuts short are of a text that has no end.
+        let cut = matches!(self.rest().len(), 1..=3)
+            && self.rest().bytes().all(|b| b.is_ascii_hexdigit());
+        let fault = || Error::new(if cut { "S0101" } else { "S0104" }).at(at);
         let first = self.hex4().ok_or_else(fault)?;
         if !(0xD800..0xDC00).contains(&first) {
             return char::from_u32(first).ok_or_else(fault);
@@ -161,7 +164,7 @@ mod tests {
             (r#""\ud834\u0041""#, "S0104"),
             (r#""\y""#, "S0103"),
             ("\"abc", "S0101"),
-            ("\"abc\\", "S0101"),
+            ("\"abc\\", "S0103"),
             ("`abc", "S0105"),
             ("1e1000", "S0102"),
             ("//", "S0301"),

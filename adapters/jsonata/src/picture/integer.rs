@@ -194,7 +194,11 @@ impl Decimal {
         } else {
             text
         };
-        let is_separator = |c: char| self.separators.iter().any(|(_, sign)| *sign == c);
+        // The reference reads commas where the separators are regular, whatever they are.
+        let is_separator = |c: char| match self.every {
+            Some(_) => c == ',',
+            None => self.separators.iter().any(|(_, sign)| *sign == c),
+        };
         let digits: String = digits
             .chars()
             .filter(|c| !is_separator(*c))

@@ -41,13 +41,10 @@ const MAGNITUDES: [(f64, &str); 4] = [
     (1e3, "Thousand"),
 ];
 
-/// Numbers from here on have no words of reasonable length.
-const END: f64 = 1e60;
-
 /// A whole number that is not negative, in words of which each begins with a capital letter.
 pub(super) fn to_words(number: f64, ordinal: bool) -> Option<String> {
     let mut words = String::new();
-    if !(0.0..END).contains(&number) {
+    if !(0.0..f64::INFINITY).contains(&number) {
         return None;
     }
     write(number, ordinal, Lead::Nothing, &mut words);
@@ -184,6 +181,6 @@ mod tests {
             );
         }
         assert_eq!(from_words("one apple"), None);
-        assert_eq!(to_words(1e300, false), None);
+        assert_eq!(to_words(f64::INFINITY, false), None);
     }
 }

@@ -40,7 +40,7 @@ pub(super) const MESSAGES: &[(&str, &str)] = &[
     ),
     (
         "D3070",
-        "The single argument form of the sort function can only be applied to an array of strings or an array of numbers. Use the second argument to specify a comparison function",
+        "The single argument form of the sort function can only be applied to an array of strings or an array of numbers.  Use the second argument to specify a comparison function",
     ),
     (
         "D3080",
@@ -100,7 +100,7 @@ pub(super) const MESSAGES: &[(&str, &str)] = &[
     ),
     (
         "D3100",
-        "The radix of the formatBase function must be between 2 and 36. It was given {{value}}",
+        "The radix of the formatBase function must be between 2 and 36.  It was given {{value}}",
     ),
     (
         "D3110",

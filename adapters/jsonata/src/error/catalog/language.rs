@@ -6,10 +6,10 @@ pub(super) const MESSAGES: &[(&str, &str)] = &[
         "String literal must be terminated by a matching quote",
     ),
     ("S0102", "Number out of range: {{token}}"),
-    ("S0103", "Unsupported escape sequence: \\{{{token}}}"),
+    ("S0103", "Unsupported escape sequence: \\{{token}}"),
     (
         "S0104",
-        "The escape sequence \\u must be followed by 4 hex digits that name a character",
+        "The escape sequence \\u must be followed by 4 hex digits",
     ),
     (
         "S0105",
@@ -173,11 +173,11 @@ pub(super) const MESSAGES: &[(&str, &str)] = &[
     ),
     (
         "T2013",
-        "The transform expression clones the input object using the $clone() function. This has been overridden in the current scope by a non-function.",
+        "The transform expression clones the input object using the $clone() function.  This has been overridden in the current scope by a non-function.",
     ),
     (
         "D2014",
-        "The size of the sequence allocated by the range operator (..) must not exceed 1e7. Attempted to allocate {{value}}.",
+        "The size of the sequence allocated by the range operator (..) must not exceed 1e7.  Attempted to allocate {{value}}.",
     ),
     (
         "D2015",

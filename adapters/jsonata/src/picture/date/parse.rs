@@ -3,7 +3,7 @@
 use regex::{Regex, RegexBuilder};
 
 use crate::error::{Error, Result};
-use crate::picture::integer::{Case, Picture, Primary};
+use crate::picture::integer::{Picture, Primary};
 use crate::picture::words;
 
 use super::calendar::{Civil, utc_of};
@@ -50,7 +50,7 @@ impl Parser {
             let found = captures.get(index + 1).map_or("", |group| group.as_str());
             components.set(marker.component, value(marker, found)?);
         }
-        if components.0.is_empty() {
+        if self.markers.is_empty() {
             return Ok(None);
         }
         components.time(now)
@@ -116,7 +116,7 @@ fn value(marker: &Marker, text: &str) -> Result<Option<f64>> {
         };
         names
             .iter()
-            .position(|name| cut(name).eq_ignore_ascii_case(text))
+            .position(|name| cut(name) == text)
             .map(|at| at as f64 + 1.0)
     };
     Ok(match marker.component {
@@ -130,7 +130,8 @@ fn value(marker: &Marker, text: &str) -> Result<Option<f64>> {
             .map(|f: f64| f * 1000.0),
         'M' | 'x' => named(&MONTHS),
         'F' => named(&DAYS),
-        'P' => Some(f64::from(u8::from(Case::Lower.apply(text) == "pm"))),
+        'P' if matches!(text, "am" | "AM") => Some(0.0),
+        'P' if matches!(text, "pm" | "PM") => Some(1.0),
         _ => None,
     })
 }
@@ -147,6 +148,17 @@ fn offset(marker: &Marker, text: &str) -> f64 {
     };
     let number = |text: &str| text.parse::<f64>().unwrap_or(0.0);
     sign * (number(hours) * 60.0 + number(minutes))
+}
+
+/// Year, month and day of a day of a year. One beyond the year's end begins the same year again, as
+/// in the reference.
+fn day_in_year(year: f64, day: f64) -> [f64; 3] {
+    let found = utc_of([year, 0.0, day], [0.0; 4]).and_then(Civil::of_millis);
+    let part = |component| found.as_ref().and_then(|civil| number_of(civil, component));
+    match (part('M'), part('D')) {
+        (Some(month), Some(day)) => [year, month as f64 - 1.0, day as f64],
+        _ => [year, 0.0, day],
+    }
 }
 
 /// What a text says of a time.
@@ -181,19 +193,21 @@ impl Components {
             return Err(Error::new("D3136"));
         }
         let half_days = self.is("Phmsf", "H") && !self.is("Hmsf", "Ph");
-        let date = if by_day_of_year { "Yd" } else { "YMD" };
+        let day_of_year = self.get('d').filter(|_| by_day_of_year);
+        // The day of the year is known: the reference leaves no place for it among the others.
+        let date = if by_day_of_year { "YD" } else { "YMD" };
         let time = if half_days { "Phmsf" } else { "Hmsf" };
         self.fill(date.chars().chain(time.chars()), now)?;
         let part = |component: char| self.get(component).unwrap_or(0.0);
         let hour = if half_days {
-            part('h') % 12.0 + part('P') * 12.0
+            let hour = part('h');
+            (if hour == 12.0 { 0.0 } else { hour }) + part('P') * 12.0
         } else {
             part('H')
         };
-        let date = if by_day_of_year {
-            [part('Y'), 0.0, part('d')]
-        } else {
-            [part('Y'), (part('M') - 1.0).max(0.0), part('D')]
+        let date = match day_of_year {
+            Some(day) => day_in_year(part('Y'), day),
+            None => [part('Y'), (part('M') - 1.0).max(0.0), part('D')],
         };
         let millis = utc_of(date, [hour, part('m'), part('s'), part('f')]);
         let offset = self.get('Z').or_else(|| self.get('z')).unwrap_or(0.0);
@@ -216,6 +230,8 @@ impl Components {
                     component,
                     Some(if "MDd".contains(component) { 1.0 } else { 0.0 }),
                 );
+            } else if component == 'P' {
+                self.set(component, Some(0.0));
             } else {
                 let value = now
                     .as_ref()

@@ -139,6 +139,12 @@ fn cut<'p>(whole: &'p str, format: &Format) -> Parts<'p> {
     }
 }
 
+/// Whether the sign of an exponent ends the number, and no digit follows.
+fn exponent_is_cut_off(parts: &Parts<'_>, format: &Format) -> bool {
+    let sign = format.exponent_separator.as_str();
+    parts.exponent.is_none() && !sign.is_empty() && parts.suffix.starts_with(sign)
+}
+
 /// What is wrong with a sub-picture: of several faults the last in this order, as in the reference.
 fn fault(parts: &Parts<'_>, format: &Format) -> Option<&'static str> {
     let whole = parts.whole;
@@ -191,7 +197,10 @@ fn fault(parts: &Parts<'_>, format: &Format) -> Option<&'static str> {
             parts.exponent.is_some_and(|e| !e.is_empty()) && percent + per_mille > 0,
             "D3092",
         ),
-        (parts.exponent.is_some_and(bad_exponent), "D3093"),
+        (
+            parts.exponent.is_some_and(bad_exponent) || exponent_is_cut_off(parts, format),
+            "D3093",
+        ),
     ];
     rules
         .into_iter()
