@@ -19,7 +19,9 @@ use futures::stream::BoxStream;
 
 pub use cargo::CargoBuilder;
 pub use chain::Chain;
+pub use flight::{Flights, Log};
 pub use prebuilt::Prebuilt;
+pub use tree::files as source_files;
 
 /// Where the source of a function is.
 #[derive(Debug, Clone, PartialEq, Eq)]

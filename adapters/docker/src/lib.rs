@@ -12,11 +12,14 @@
 //! | `engine` | [`Engine`]: which one, and how it is reached |
 //! | `options` | [`DockerOptions`]: what a spec may say to this node alone |
 //! | `images` | images that have to be pulled first |
+//! | `builder`, `context` | [`DockerBuilder`], and what it sends to the engine |
 //! | `logs`, `usage`, `mounts`, `networks` | as they say |
 
 mod agent;
+mod builder;
 mod config;
 mod container;
+mod context;
 mod engine;
 mod error;
 mod follow;
@@ -31,6 +34,7 @@ mod table;
 mod usage;
 
 pub use agent::DockerNode;
+pub use builder::DockerBuilder;
 pub use config::DockerNodeBuilder;
 pub use engine::Engine;
 pub use images::{Credentials, Login, NoCredentials, Pull};

@@ -22,13 +22,13 @@ struct Progress {
     end: Option<Result<Artifact>>,
 }
 
-/// Where a build writes its log.
+/// Where a build writes its log; 8 MiB of it are kept.
 #[derive(Debug, Clone)]
-pub(super) struct Log(Arc<watch::Sender<Progress>>);
+pub struct Log(Arc<watch::Sender<Progress>>);
 
 impl Log {
     /// Adds a line.
-    pub(super) fn line(&self, line: &str) {
+    pub fn line(&self, line: &str) {
         self.0.send_modify(|progress| {
             if progress.bytes > LONGEST_LOG {
                 return;
@@ -52,9 +52,11 @@ impl Drop for Flight {
     }
 }
 
-/// The running builds by key; a clone is the same set.
+/// The running builds by key, for implementations of [`FunctionBuilder`](super::FunctionBuilder):
+/// what is built by several at once runs once, and ends when nobody waits for it any longer. A clone
+/// is the same set.
 #[derive(Clone, Default)]
-pub(super) struct Flights(Arc<Mutex<HashMap<Digest, Weak<Flight>>>>);
+pub struct Flights(Arc<Mutex<HashMap<Digest, Weak<Flight>>>>);
 
 impl fmt::Debug for Flights {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -64,7 +66,7 @@ impl fmt::Debug for Flights {
 
 impl Flights {
     /// The events of the build of `key`: of the one that runs, or of `build`, which is started.
-    pub(super) fn join<F>(
+    pub fn join<F>(
         &self,
         key: Digest,
         build: impl FnOnce(Log) -> F,

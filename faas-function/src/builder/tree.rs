@@ -35,12 +35,13 @@ pub(super) fn is_within(path: &Path) -> bool {
     !path.as_os_str().is_empty() && path.components().all(inner)
 }
 
-/// The sorted paths of a tree's files and links, relative to `root`.
+/// The sorted paths of a source tree's files and links, relative to `root`. No part of it are `target`,
+/// `.git`, and directories that are tagged as caches (`CACHEDIR.TAG`).
 ///
 /// # Errors
 /// `InvalidArgument` with every entry that is neither, or a link out of the tree; `NotFound` if
 /// there is no such tree.
-pub(super) fn files(root: &Path) -> Result<Vec<PathBuf>> {
+pub fn files(root: &Path) -> Result<Vec<PathBuf>> {
     let unread = |error| unread(root, error);
     let root = fs::canonicalize(root).map_err(unread)?;
     let (mut found, mut faults) = (Vec::new(), Vec::new());

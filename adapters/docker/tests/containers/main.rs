@@ -1,5 +1,6 @@
 //! A Docker node against a real engine.
 
+mod builder;
 mod common;
 mod conformance;
 mod contracts;
