@@ -21,6 +21,7 @@ mod throughput_in_process;
 mod warm_in_process;
 mod warm_unix_socket;
 mod wire;
+mod workflow;
 
 use std::process::ExitCode;
 
@@ -41,12 +42,18 @@ struct Figure {
     run: fn(&Bench) -> Samples,
 }
 
-const FIGURES: [Figure; 5] = [
+const FIGURES: [Figure; 11] = [
     warm_in_process::FIGURE,
     warm_unix_socket::FIGURE,
     cold_process::FIGURE,
     throughput_in_process::FIGURE,
     boot::FIGURE,
+    workflow::memory::FIGURE,
+    workflow::durable::FIGURE,
+    workflow::pipelined::FIGURE,
+    workflow::concurrent::FIGURE,
+    workflow::history::FIGURE,
+    workflow::million::FIGURE,
 ];
 
 /// Figures of the platform, each as a ratio to a physical limit measured in the same run.

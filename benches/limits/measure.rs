@@ -12,6 +12,25 @@ use crate::processors::Plan;
 pub(crate) struct Samples {
     pub(crate) ours: Vec<Duration>,
     pub(crate) limit: Vec<Duration>,
+    /// What is counted, where that is not time: then a nanosecond stands for one.
+    pub(crate) counted: Option<&'static str>,
+    /// What else was seen.
+    pub(crate) notes: Vec<(&'static str, f64)>,
+}
+
+impl Samples {
+    /// Of counts of something.
+    pub(crate) fn counted(what: &'static str) -> Self {
+        Self {
+            counted: Some(what),
+            ..Self::default()
+        }
+    }
+}
+
+/// A count, as a sample.
+pub(crate) fn count(count: u64) -> Duration {
+    Duration::from_nanos(count)
 }
 
 /// The conditions of one figure.

@@ -32,9 +32,19 @@ impl Report {
     pub(crate) fn add(&mut self, figure: &Figure, samples: &Samples) {
         let (is, limit) = (quantile(&samples.ours, 0.5), quantile(&samples.limit, 0.5));
         let ratio = is.as_secs_f64() / limit.as_secs_f64();
+        let shown = |sample: Duration| match samples.counted {
+            Some(what) => format!("{} {what}", sample.as_nanos()),
+            None => format!("{sample:.2?}"),
+        };
+        let notes = samples.notes.iter();
+        let notes: String = notes
+            .map(|(name, note)| format!(" {name}={note:.1}"))
+            .collect();
         println!(
-            "{} ratio={ratio:.2} p50={is:.2?} limit_p50={limit:.2?}",
-            figure.name
+            "{} ratio={ratio:.2} p50={} limit_p50={}{notes}",
+            figure.name,
+            shown(is),
+            shown(limit)
         );
         let value = json!({
             "about": figure.about,
@@ -47,6 +57,10 @@ impl Report {
             "limit_p90_ns": nanos(quantile(&samples.limit, 0.9)),
             "per_second": 1.0 / is.as_secs_f64(),
         });
+        let value = match samples.counted {
+            Some(what) => counted(figure, ratio, samples, what),
+            None => value,
+        };
         self.figures.insert(figure.name.to_owned(), value);
         let (name, reach) = (figure.name, figure.reach);
         self.lines.push(Line { name, reach, ratio });
@@ -113,13 +127,26 @@ impl Report {
     }
 }
 
+fn counted(figure: &Figure, ratio: f64, samples: &Samples, what: &str) -> Value {
+    json!({
+        "about": figure.about,
+        "ratio": ratio,
+        "reach": figure.reach,
+        "samples": samples.ours.len(),
+        "counted": what,
+        "p50": nanos(quantile(&samples.ours, 0.5)),
+        "limit_p50": nanos(quantile(&samples.limit, 0.5)),
+        "notes": samples.notes.iter().copied().collect::<std::collections::BTreeMap<_, _>>(),
+    })
+}
+
 /// From 0 for a ratio of 1 to 1 for a ratio of 1,000.
 fn width(ratio: f64) -> f64 {
     (ratio.max(1.0).log10() / 3.0).min(1.0)
 }
 
 /// Where cargo built this program, wherever its user has put that.
-fn target_directory() -> PathBuf {
+pub(crate) fn target_directory() -> PathBuf {
     let this = std::env::current_exe().unwrap_or_default();
     let tagged = |path: &&Path| path.join("CACHEDIR.TAG").exists();
     match this.ancestors().find(tagged) {

@@ -16,6 +16,8 @@
 pub mod diagnostic;
 pub mod export;
 pub mod expression;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod input;
 pub mod integration;
 mod intrinsic;

@@ -74,6 +74,11 @@ impl Expression {
         Self::Error(pointer.into())
     }
 
+    /// The index of the present element of a map.
+    pub const fn index() -> Self {
+        Self::Index
+    }
+
     /// The token of the task that it is the input of.
     pub const fn token() -> Self {
         Self::Token
