@@ -56,4 +56,4 @@ fn run(directory: &std::path::Path, patience: Duration) -> bool {
 }
 
 /// How many kills are enough.
-const KILLS: usize = 20;
+const KILLS: usize = 15;

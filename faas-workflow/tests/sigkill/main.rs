@@ -2,7 +2,7 @@
 //! every execution ends as it would have, what was acknowledged is there, and no task whose result
 //! was stored runs again.
 //!
-//! `FAAS_CRASH_EXECUTIONS` sets how many executions there are (1,000 by default).
+//! `FAAS_CRASH_EXECUTIONS` sets how many executions there are (600 by default).
 
 #[cfg(test)]
 mod child;

@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 /// How many executions there are.
 pub(crate) fn executions() -> u64 {
     let set = std::env::var("FAAS_CRASH_EXECUTIONS").ok();
-    set.map_or(1000, |set| set.parse().unwrap())
+    set.map_or(600, |set| set.parse().unwrap())
 }
 
 /// How an execution of that number is run: in which language, and how durably.
