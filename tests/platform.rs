@@ -45,6 +45,10 @@ async fn a_closure_starts_cold_and_then_is_warm() {
     assert_eq!(cold.payload.to_json::<u64>().expect("a number"), 2);
     let warm = within(platform.run("inc", one)).await.expect("it runs");
     assert_eq!(warm.start, StartKind::Warm);
+    // Nothing is recorded of a warm call; where it ran is in its answer.
+    assert!(warm.instance.is_some() && warm.instance == cold.instance);
+    let instance = platform.explain(warm.instance.expect("it says where"));
+    assert_eq!(instance.finding, Finding::Found);
     assert!(
         warm.trailer.timeline[Phase::Queue].is_zero(),
         "{}",

@@ -1,7 +1,8 @@
 //! The table of sandboxes, which the node and the tasks that work on them share.
 
+mod directories;
+
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use faas_core::{Error, Resources, Result, SandboxId};
@@ -113,37 +114,6 @@ impl Shared {
 
     pub(crate) fn subscribe(&self) -> broadcast::Receiver<NodeEvent> {
         self.events.subscribe()
-    }
-
-    pub(crate) fn sandboxes(&self) -> PathBuf {
-        self.config.root.join("sandboxes")
-    }
-
-    pub(crate) fn directory(&self, sandbox: SandboxId) -> PathBuf {
-        self.sandboxes().join(sandbox.to_string())
-    }
-
-    pub(crate) fn mount(&self, sandbox: SandboxId) -> PathBuf {
-        self.directory(sandbox).join("m")
-    }
-
-    pub(crate) fn work(&self, sandbox: SandboxId) -> PathBuf {
-        self.directory(sandbox).join("w")
-    }
-
-    /// Makes the directories of a sandbox. The one that holds them all is not made again: where it
-    /// is gone, the node is.
-    pub(crate) async fn make_directories(&self, sandbox: SandboxId) -> Result<()> {
-        let own = self.directory(sandbox);
-        for directory in [own, self.work(sandbox), self.mount(sandbox)] {
-            match tokio::fs::create_dir(&directory).await {
-                Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-                    return Err(error::file("make directory", &directory, error));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
     }
 
     /// The sandbox that is asked for, which is entered if it is not there yet.
@@ -367,17 +337,6 @@ impl Shared {
             self.tell(NodeEvent::Removed(sandbox));
         }
         Ok(())
-    }
-
-    /// Removes its directory.
-    pub(crate) async fn clear(&self, sandbox: SandboxId) -> Result<()> {
-        let directory = self.directory(sandbox);
-        match tokio::fs::remove_dir_all(&directory).await {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(error::file("stop sandbox", &directory, error))
-            }
-            _ => Ok(()),
-        }
     }
 
     /// Where a sandbox stands, if it is in that state and nothing is left to do for that.

@@ -148,6 +148,7 @@ impl SlotRouter {
     /// Completes the response as it ends, and counts the invocation.
     fn account(&self, mut response: Response, attempt: Attempt) -> Response {
         response.start = attempt.start;
+        response.instance = Some(attempt.member.instance().id());
         if let Some(trailer) = response.body.trailer_mut() {
             attempt.end(trailer, || self.now());
             return response;
