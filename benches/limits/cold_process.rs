@@ -14,6 +14,7 @@ use tokio::process::Command;
 
 use crate::Figure;
 use crate::child::Role;
+use crate::durable_commit::directory as directory_on_disk;
 use crate::measure::{Bench, Samples, now};
 use crate::platform::{Processes, request};
 
@@ -26,10 +27,17 @@ pub(crate) const FIGURE: Figure = Figure {
 };
 
 fn run(bench: &Bench) -> Samples {
+    measure(bench, false)
+}
+
+/// On a platform whose state is on disk, or in memory.
+pub(crate) fn measure(bench: &Bench, durable: bool) -> Samples {
     let rounds = bench.rounds();
     bench.run(async move {
         let directory = tempfile::tempdir().expect("a directory");
-        let processes = Processes::start(directory.path()).await;
+        let disk = durable.then(directory_on_disk);
+        let data = disk.as_ref().map(|disk| disk.path().join("data"));
+        let processes = Processes::start(directory.path(), data).await;
         let platform = &processes.platform;
         // The first start brings the code to the node.
         processes.deploy("first", &Role::default()).await;

@@ -13,10 +13,14 @@
 mod boot;
 mod child;
 mod cold_process;
+mod cold_process_durable;
+mod durable_commit;
+mod durable_commit_64;
 mod measure;
 mod platform;
 mod processors;
 mod report;
+mod restart;
 mod throughput_in_process;
 mod warm_in_process;
 mod warm_unix_socket;
@@ -42,12 +46,16 @@ struct Figure {
     run: fn(&Bench) -> Samples,
 }
 
-const FIGURES: [Figure; 11] = [
+const FIGURES: [Figure; 15] = [
     warm_in_process::FIGURE,
     warm_unix_socket::FIGURE,
     cold_process::FIGURE,
     throughput_in_process::FIGURE,
     boot::FIGURE,
+    cold_process_durable::FIGURE,
+    durable_commit::FIGURE,
+    durable_commit_64::FIGURE,
+    restart::FIGURE,
     workflow::memory::FIGURE,
     workflow::durable::FIGURE,
     workflow::pipelined::FIGURE,

@@ -1,6 +1,6 @@
 //! The platforms that are measured.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,7 +59,8 @@ pub(crate) struct Processes {
 }
 
 impl Processes {
-    pub(crate) async fn start(directory: &Path) -> Self {
+    /// With a data directory, or with its state in memory.
+    pub(crate) async fn start(directory: &Path, data: Option<PathBuf>) -> Self {
         let clock: Arc<dyn Clock> = Arc::new(TokioClock::new());
         let code = ObjectCode::new(Arc::new(InMemory::new()));
         let this = std::env::current_exe().and_then(std::fs::read);
@@ -71,14 +72,15 @@ impl Processes {
             .expect("a node");
         let node = Arc::new(node);
         let contract = FramedSocket::new("framed".parse().expect("a name"), clock.clone());
-        let platform = Platform::builder()
+        let mut platform = Platform::builder()
             .clock(clock)
             .without_local_nodes()
             .agent(node.clone())
-            .contract(RUNTIME.parse().expect("a name"), Arc::new(contract))
-            .build()
-            .await
-            .expect("it is well configured");
+            .contract(RUNTIME.parse().expect("a name"), Arc::new(contract));
+        if let Some(data) = data {
+            platform = platform.data_dir(data);
+        }
+        let platform = platform.build().await.expect("it is well configured");
         let digest = digest.expect("it is kept");
         Self {
             platform,

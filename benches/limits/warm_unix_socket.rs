@@ -33,7 +33,7 @@ fn run(bench: &Bench) -> Samples {
             response: answered,
         };
         let listener = UnixListener::bind(&raw.path).expect("a socket");
-        let processes = Processes::start(directory.path()).await;
+        let processes = Processes::start(directory.path(), None).await;
         let role = Role {
             raw: Some(raw.clone()),
         };
