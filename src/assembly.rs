@@ -9,7 +9,7 @@ use faas_core::{
     Clock, Error, HookName, IdSource, MemoryStore, Result, RuntimeName, Store, TokioClock,
 };
 use faas_function::layer::FunctionLayerBuilder;
-use faas_function::queue::StoreQueueOptions;
+use faas_function::queue::{Payloads, StoreQueueOptions};
 use faas_function::registry::{FunctionConfig, FunctionId, ObjectCode};
 use faas_function::{CodeStore, Contract, FunctionLayer};
 use faas_resource::layer::{ResourceLayer, ResourceLayerBuilder};
@@ -38,6 +38,7 @@ pub(crate) struct Common {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ids: IdSource,
     pub(crate) decisions: DecisionLog,
+    pub(crate) payloads: Option<Payloads>,
 }
 
 /// The builders of all layers, with their defaults and the application's changes.
@@ -70,6 +71,7 @@ impl Assembly {
             builder.store.get_or_insert(Arc::new(data.store));
             builder.code.get_or_insert(Arc::new(data.code));
             builder.build_cache.get_or_insert(data.builds);
+            builder.payloads.get_or_insert(data.payloads);
         }
         let ids = IdSource::random(clock.clone());
         let in_memory = || Arc::new(ObjectCode::new(Arc::new(InMemory::new()))) as _;
@@ -79,6 +81,7 @@ impl Assembly {
                 .unwrap_or_else(|| Arc::new(MemoryStore::new())),
             code: builder.code.unwrap_or_else(in_memory),
             decisions: DecisionLog::new(clock.clone(), ids.clone()),
+            payloads: builder.payloads,
             clock,
             ids,
         };

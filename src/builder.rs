@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use faas_core::{Clock, Invocation, Response, Result, RuntimeName, Store};
 use faas_function::layer::FunctionLayerBuilder;
-use faas_function::queue::StoreQueueOptions;
+use faas_function::queue::{Payloads, StoreQueueOptions};
 use faas_function::{CodeStore, Contract, FunctionBuilder};
 use faas_resource::layer::ResourceLayerBuilder;
 use faas_resource::{NodeAgent, ResourceManager};
@@ -47,6 +47,7 @@ pub struct PlatformBuilder {
     pub(crate) contracts: Vec<(RuntimeName, Arc<dyn Contract>)>,
     pub(crate) layers: Vec<AnyLayer>,
     pub(crate) queue: StoreQueueOptions,
+    pub(crate) payloads: Option<Payloads>,
     pub(crate) resources: Vec<Change<ResourceLayerBuilder>>,
     pub(crate) functions: Vec<Change<FunctionLayerBuilder>>,
     pub(crate) workflows: Vec<Change<WorkflowLayerBuilder>>,
@@ -123,6 +124,13 @@ impl PlatformBuilder {
     /// Bounds of the queue of asynchronous invocations, and whether other platforms share the store.
     pub fn queue(mut self, options: StoreQueueOptions) -> Self {
         self.queue = options;
+        self
+    }
+
+    /// Where large payloads of asynchronous invocations lie, and which are large; in the data
+    /// directory if there is one, or else in the store, all of them.
+    pub fn payloads(mut self, payloads: Payloads) -> Self {
+        self.payloads = Some(payloads);
         self
     }
 

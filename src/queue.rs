@@ -41,6 +41,7 @@ pub(crate) fn start(
         common.decisions.clone(),
     );
     parts.workflows = Some(Arc::new(Starter(workflows.engine().clone())));
+    parts.payloads.clone_from(&common.payloads);
     Queue(Arc::new(StoreQueue::start(parts, options)))
 }
 

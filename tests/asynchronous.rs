@@ -165,3 +165,67 @@ async fn a_dead_letter_tells_why_and_is_run_again() {
     let error = platform.call_async("nowhere", "it").await;
     assert_eq!(error.expect_err("unknown").kind(), ErrorKind::NotFound);
 }
+
+#[tokio::test]
+async fn large_payloads_lie_in_the_object_store_for_as_long_as_they_are_named() {
+    use faas::function::queue::Payloads;
+    use futures::StreamExt;
+    use object_store::{ObjectStore, memory::InMemory};
+    let objects = Arc::new(InMemory::new());
+    let platform = Platform::builder()
+        .payloads(Payloads::new(objects.clone()).over(1000))
+        .build()
+        .await
+        .expect("it starts");
+    let broken = Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let state = broken.clone();
+    let handler = move |call: HandlerCall| {
+        let broken = state.load(Ordering::SeqCst);
+        async move {
+            match broken {
+                true => Err(FunctionError::new("Test.Broken", "not now")),
+                false => Ok(HandlerReply::from(call.payload)),
+            }
+        }
+    };
+    let mut config = platform.register(handler).expect("it is registered");
+    config.queue.attempts = 1;
+    config.queue.on_success = Some(Destination::Queue(queue("done")));
+    platform.deploy("echo", config).await.expect("it deploys");
+    let large = "x".repeat(5000);
+    let id = platform.call_async("echo", &large).await;
+    let id = id.expect("it is taken");
+    let dead = async {
+        loop {
+            let page = platform.queue().dead_letters(LetterQuery::new()).await;
+            if let Some(letter) = page.expect("a page").letters.pop() {
+                return letter;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let letter = within(dead).await;
+    assert_eq!(letter.payload.to_json::<String>().expect("text"), large);
+    assert_eq!(
+        objects.list(None).count().await,
+        1,
+        "a dead letter names it"
+    );
+    broken.store(false, Ordering::SeqCst);
+    platform.queue().redrive(id).await.expect("it is there");
+    let message = message(&platform, "done").await;
+    assert_eq!(message.payload.to_json::<String>().expect("text"), large);
+    assert_eq!(
+        objects.list(None).count().await,
+        1,
+        "the response is the same"
+    );
+    let done = platform.queue().acknowledge(&queue("done"), message.id);
+    done.await.expect("it is there");
+    let gone = async {
+        while objects.list(None).count().await > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(gone).await;
+}

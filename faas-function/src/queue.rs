@@ -6,6 +6,7 @@ pub mod core;
 mod item;
 mod live;
 mod owner;
+mod payloads;
 mod reasons;
 mod settings;
 pub mod store;
@@ -19,6 +20,7 @@ use faas_core::{
 };
 
 pub use item::{DeadLetter, LetterPage, LetterQuery, Message, QueueId, Queued};
+pub use payloads::Payloads;
 pub use settings::{Destination, MetadataSettings, QueueSettings, QueueSettingsSource};
 pub use store::{StoreQueue, StoreQueueOptions, StoreQueueParts};
 

@@ -12,6 +12,7 @@ use faas_core::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::payloads::Blob;
 use super::{Destination, QueueSettings};
 
 /// Requests, payloads, dead letters, messages, and who owns them.
@@ -42,6 +43,8 @@ pub(super) enum Place {
     Nowhere,
     /// Under a key beside the request.
     Store,
+    /// In the object store.
+    Object(Blob),
 }
 
 /// A request that has not ended.

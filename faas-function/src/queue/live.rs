@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use faas_core::store::{Key, Revision};
-use faas_core::{InvocationId, Monotonic, Result};
+use faas_core::{Digest, InvocationId, Monotonic, Result};
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use tokio::task::JoinSet;
@@ -74,7 +74,10 @@ async fn own(shared: &Arc<Shared>, epoch: Epoch) -> Result<Over> {
     shared.own(true);
     scan(shared).await?;
     let mut bell = listen(shared);
-    let mut running = JoinSet::new();
+    let (mut running, mut chores) = (JoinSet::new(), JoinSet::new());
+    if shared.parts.payloads.is_some() {
+        chores.spawn(tidy(shared.clone(), epoch, None));
+    }
     let pulse = match shared.options.exclusive {
         // Nobody listens.
         true => Duration::MAX,
@@ -84,6 +87,10 @@ async fn own(shared: &Arc<Shared>, epoch: Epoch) -> Result<Over> {
     loop {
         if shared.rescan.swap(false, Ordering::AcqRel) {
             scan(shared).await?;
+        }
+        if chores.is_empty() && !shared.loose().is_empty() {
+            let loose = std::mem::take(&mut *shared.loose());
+            chores.spawn(tidy(shared.clone(), epoch, Some(loose)));
         }
         let now = shared.now();
         if !shared.is_draining() {
@@ -106,6 +113,7 @@ async fn own(shared: &Arc<Shared>, epoch: Epoch) -> Result<Over> {
                     return Ok(Over::Fenced);
                 }
             }
+            Some(_) = chores.join_next(), if !chores.is_empty() => {}
             Some(()) = bell.next() => shared.rescan.store(true, Ordering::Release),
             () = shared.changed.notified() => {}
             () = shared.parts.clock.sleep_until(wake) => {}
@@ -161,6 +169,26 @@ async fn one(shared: Arc<Shared>, epoch: Epoch, id: InvocationId) -> Ended {
         }
     };
     Ended { id, left }
+}
+
+/// Removes payloads that nothing names any more: of these digests, or all.
+async fn tidy(shared: Arc<Shared>, epoch: Epoch, loose: Option<Vec<Digest>>) {
+    let Some(payloads) = &shared.parts.payloads else {
+        return;
+    };
+    let tidied = async {
+        let Some(loose) = loose else {
+            return payloads.sweep(shared.store(), epoch).await;
+        };
+        for digest in loose {
+            payloads.collect(shared.store(), epoch, digest).await?;
+        }
+        Ok(())
+    };
+    if let Err(error) = tidied.await {
+        // The next owner looks for all of them.
+        tracing::warn!(%error, "payloads that nobody needs were not removed");
+    }
 }
 
 /// Takes in all requests that it does not know yet, and counts what is kept.

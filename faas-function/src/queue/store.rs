@@ -9,20 +9,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use faas_core::encoding::decode;
 use faas_core::explain::{DecisionClass, DecisionLog, Reason};
 use faas_core::store::{Batch, Precondition, Store};
 use faas_core::{
-    Clock, Description, Error, ErrorKind, IdSource, Invocation, InvocationId, Invoker, Monotonic,
-    Result, SeededRandom,
+    Clock, Description, Digest, Error, ErrorKind, IdSource, Invocation, InvocationId, Invoker,
+    Monotonic, Result, SeededRandom,
 };
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 use super::core::{Bounds, Core, Waiting};
-use super::item::{self, BELL, Item, SPACE};
+use super::item::{self, BELL, Dead, Item, Letter, SPACE};
 use super::{
-    Destination, InvocationQueue, LetterPage, LetterQuery, Message, QueueId, QueueSettingsSource,
-    Queued, WorkflowStarter, live, reasons,
+    Destination, InvocationQueue, LetterPage, LetterQuery, Message, Payloads, QueueId,
+    QueueSettingsSource, Queued, WorkflowStarter, live, reasons,
 };
 
 /// What a [`StoreQueue`] works with.
@@ -37,6 +38,8 @@ pub struct StoreQueueParts {
     pub settings: Arc<dyn QueueSettingsSource>,
     /// What starts workflows that are destinations; without it they fail.
     pub workflows: Option<Arc<dyn WorkflowStarter>>,
+    /// Where payloads lie that are large; in the store, all of them, without it.
+    pub payloads: Option<Payloads>,
     /// The time.
     pub clock: Arc<dyn Clock>,
     /// Makes the ids of what is handed on.
@@ -60,6 +63,7 @@ impl StoreQueueParts {
             invoker,
             settings,
             workflows: None,
+            payloads: None,
             clock,
             ids,
             decisions,
@@ -142,6 +146,8 @@ pub(super) struct Shared {
     pub(super) idle: Notify,
     owner: AtomicBool,
     draining: AtomicBool,
+    /// Payloads in the object store that may be needed no more.
+    loose: Mutex<Vec<Digest>>,
     /// What is stored must be looked through again.
     pub(super) rescan: AtomicBool,
 }
@@ -161,6 +167,7 @@ impl StoreQueue {
             idle: Notify::new(),
             owner: AtomicBool::new(false),
             draining: AtomicBool::new(false),
+            loose: Mutex::default(),
             rescan: AtomicBool::new(false),
             parts,
             options,
@@ -173,6 +180,10 @@ impl StoreQueue {
 impl Shared {
     pub(super) fn core(&self) -> MutexGuard<'_, Core> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn loose(&self) -> MutexGuard<'_, Vec<Digest>> {
+        self.loose.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A source of chance for one decision.
@@ -270,18 +281,18 @@ impl InvocationQueue for StoreQueue {
     }
 
     async fn discard(&self, id: InvocationId) -> Result<()> {
-        let batch = Batch::new()
-            .delete(SPACE, item::letter(id), Precondition::Present)
-            .delete(SPACE, item::payload(id), Precondition::Any);
+        let gone = || Error::not_found("discard", format!("there is no dead letter {id}"));
+        let entry = self.shared.store().get(&SPACE, &item::letter(id)).await?;
+        let Dead { item, .. } = decode(&entry.ok_or_else(gone)?.value)?;
+        let batch = Batch::new().delete(SPACE, item::letter(id), Precondition::Present);
+        let batch = writing::free(batch, id, &item.place);
         match self.shared.store().commit(batch).await {
             Ok(_) => {
                 self.shared.core().release(1);
+                self.shared.freed(&item.place);
                 Ok(())
             }
-            Err(error) if error.kind() == ErrorKind::Conflict => Err(Error::not_found(
-                "discard",
-                format!("there is no dead letter {id}"),
-            )),
+            Err(error) if error.kind() == ErrorKind::Conflict => Err(gone()),
             Err(error) => Err(error),
         }
     }
@@ -291,12 +302,17 @@ impl InvocationQueue for StoreQueue {
     }
 
     async fn acknowledge(&self, queue: &QueueId, id: InvocationId) -> Result<()> {
-        let batch = Batch::new()
-            .delete(SPACE, item::message(queue, id), Precondition::Present)
-            .delete(SPACE, item::payload(id), Precondition::Any);
+        let key = item::message(queue, id);
+        let Some(entry) = self.shared.store().get(&SPACE, &key).await? else {
+            return Ok(());
+        };
+        let letter: Letter = decode(&entry.value)?;
+        let batch = Batch::new().delete(SPACE, key, Precondition::Present);
+        let batch = writing::free(batch, id, &letter.place);
         match self.shared.store().commit(batch).await {
             Ok(_) => {
                 self.shared.core().release(1);
+                self.shared.freed(&letter.place);
                 Ok(())
             }
             Err(error) if error.kind() == ErrorKind::Conflict => Ok(()),

@@ -11,7 +11,7 @@ use super::Left;
 use crate::queue::core::Waiting;
 use crate::queue::item::{self, Dead, Item, Letter, SPACE};
 use crate::queue::owner::Epoch;
-use crate::queue::store::writing::{Written, placed, put_dead, put_item, put_letter, put_payload};
+use crate::queue::store::writing::{Placed, Written, free, put_dead, put_item, put_letter};
 use crate::queue::store::{Shared, provenance};
 use crate::queue::verdict::{self, Attempt, HOPS, Verdict};
 use crate::queue::{Destination, QueueSettings, reasons};
@@ -54,7 +54,7 @@ pub(super) async fn attempt(shared: &Arc<Shared>, epoch: Epoch, id: InvocationId
                 .with("pause", pause);
             shared.explain(id, reason);
             let batch = put_item(Batch::new(), id, &item, Precondition::Present)?;
-            match shared.write(epoch, batch).await? {
+            match shared.write(epoch, id, batch).await? {
                 Written::Done => Ok(Left::Waits(shared.now() + pause)),
                 Written::Fenced => Ok(Left::Fenced),
             }
@@ -120,10 +120,9 @@ async fn invoke(
 }
 
 /// The request is gone with this batch, if it is there.
-fn without(id: InvocationId) -> Batch {
-    Batch::new()
-        .delete(SPACE, item::item(id), Precondition::Present)
-        .delete(SPACE, item::payload(id), Precondition::Any)
+fn without(id: InvocationId, item: &Item) -> Batch {
+    let batch = Batch::new().delete(SPACE, item::item(id), Precondition::Present);
+    free(batch, id, &item.place)
 }
 
 async fn succeed(
@@ -134,12 +133,16 @@ async fn succeed(
     response: Payload,
 ) -> Result<Left> {
     let Some(destination) = item.settings.on_success.clone() else {
-        return gone(shared, epoch, without(id), 1, None).await;
+        let written = gone(shared, epoch, id, without(id, &item), 1, None).await?;
+        shared.freed(&item.place);
+        return Ok(written);
     };
     let reason = reasons::HANDED.with("destination", destination.to_string());
-    let (batch, new) = hand_on(shared, id, &item, destination, response, None).await?;
+    let (batch, new, _placed) = hand_on(shared, id, &item, destination, response, None).await?;
+    let written = gone(shared, epoch, id, batch, 0, new).await?;
     shared.explain(id, reason);
-    gone(shared, epoch, batch, 0, new).await
+    shared.freed(&item.place);
+    Ok(written)
 }
 
 async fn fail(
@@ -156,24 +159,28 @@ async fn fail(
         // Its payload stays where it is.
         let batch = Batch::new().delete(SPACE, item::item(id), Precondition::Present);
         let batch = put_dead(batch, id, &Dead { item, cause, at })?;
-        return gone(shared, epoch, batch, 0, None).await;
+        return gone(shared, epoch, id, batch, 0, None).await;
     };
     let reason = reasons::FAILED
         .with("destination", destination.to_string())
         .with("cause", cause.clone());
-    let (batch, new) = hand_on(shared, id, &item, destination, payload, Some(&cause)).await?;
+    let handed = hand_on(shared, id, &item, destination, payload, Some(&cause));
+    let (batch, new, _placed) = handed.await?;
+    let written = gone(shared, epoch, id, batch, 0, new).await?;
     shared.explain(id, reason);
-    gone(shared, epoch, batch, 0, new).await
+    shared.freed(&item.place);
+    Ok(written)
 }
 
 async fn gone(
     shared: &Shared,
     epoch: Epoch,
+    id: InvocationId,
     batch: Batch,
     released: usize,
     new: Option<Waiting>,
 ) -> Result<Left> {
-    Ok(match shared.write(epoch, batch).await? {
+    Ok(match shared.write(epoch, id, batch).await? {
         Written::Done => Left::Gone { released, new },
         Written::Fenced => Left::Fenced,
     })
@@ -187,22 +194,25 @@ async fn hand_on(
     destination: Destination,
     payload: Payload,
     error: Option<&str>,
-) -> Result<(Batch, Option<Waiting>)> {
+) -> Result<(Batch, Option<Waiting>, Placed)> {
     let now = shared.parts.clock.wall();
     let next: InvocationId = shared.parts.ids.next();
     let attributes = provenance(id, &item.target, error);
     let fits = shared.holds(&payload);
     let size = payload.len();
-    let payload = if fits { payload } else { Payload::empty() };
+    let placed = match fits {
+        true => shared.place(payload.clone()).await?,
+        false => Placed::nothing(&payload),
+    };
     if let (Destination::Queue(queue), true) = (&destination, fits) {
         let letter = Letter {
             content_type: payload.content_type().clone(),
-            place: placed(&payload),
+            place: placed.place.clone(),
             attributes,
             at: now,
         };
-        let batch = put_payload(without(id), next, payload);
-        return Ok((put_letter(batch, queue, next, &letter)?, None));
+        let batch = placed.put(without(id, item), next)?;
+        return Ok((put_letter(batch, queue, next, &letter)?, None, placed));
     }
     let settings = match &destination {
         Destination::Function(function) => shared.parts.settings.settings(function).await,
@@ -221,7 +231,7 @@ async fn hand_on(
     let new = Item {
         target: destination,
         content_type: payload.content_type().clone(),
-        place: placed(&payload),
+        place: placed.place.clone(),
         attributes,
         idempotency_key: format!(
             "{id}-{}",
@@ -243,7 +253,7 @@ async fn hand_on(
         caller: item.caller.clone(),
         trace: item.trace.clone(),
     };
-    let batch = put_payload(without(id), next, payload);
+    let batch = placed.put(without(id, item), next)?;
     if let Some(cause) = hopeless {
         shared.explain(next, reasons::DEAD.with("cause", cause.clone()));
         let dead = Dead {
@@ -251,11 +261,9 @@ async fn hand_on(
             cause,
             at: now,
         };
-        return Ok((put_dead(batch, next, &dead)?, None));
+        return Ok((put_dead(batch, next, &dead)?, None, placed));
     }
     let waiting = shared.waiting(next, &new);
-    Ok((
-        put_item(batch, next, &new, Precondition::Absent)?,
-        Some(waiting),
-    ))
+    let batch = put_item(batch, next, &new, Precondition::Absent)?;
+    Ok((batch, Some(waiting), placed))
 }

@@ -23,6 +23,17 @@ impl Shared {
                 let found = found.ok_or_else(lost)?;
                 Ok(Payload::new(found.value, content_type.clone()))
             }
+            Place::Object(blob) => {
+                let none = || {
+                    let message = format!("the payload of {id} is an object, and there are none");
+                    Error::unsupported("read queue", message)
+                };
+                let payloads = self.parts.payloads.as_ref().ok_or_else(none)?;
+                Ok(Payload::new(
+                    payloads.read(blob).await?,
+                    content_type.clone(),
+                ))
+            }
         }
     }
 

@@ -10,6 +10,7 @@ use super::{Shared, taken};
 use crate::backoff::Backoff;
 use crate::queue::item::{self, Dead, Item, Letter, Place, SPACE};
 use crate::queue::owner::{self, Epoch};
+use crate::queue::payloads::{self, Pin};
 use crate::queue::{Destination, QueueSettings, reasons};
 
 /// How old an estimate of what is kept may be.
@@ -66,8 +67,8 @@ impl Shared {
         settings: QueueSettings,
     ) -> Result<InvocationId> {
         let (id, payload) = (invocation.id, invocation.payload.clone());
-        let item = self.item(invocation, settings);
-        let stored = self.store_new(id, &item, payload).await;
+        let mut item = self.item(invocation, settings);
+        let stored = self.store_new(id, &mut item, payload).await;
         match &stored {
             Ok(true) => {
                 self.explain(id, taken(&item));
@@ -93,7 +94,7 @@ impl Shared {
         let age = deadline.map_or(settings.max_age, |left| left.min(settings.max_age));
         let key = invocation.idempotency_key;
         Item {
-            place: placed(&invocation.payload),
+            place: Place::Nowhere,
             content_type: invocation.payload.content_type().clone(),
             target: Destination::Function(invocation.function),
             attributes: invocation.attributes,
@@ -115,25 +116,58 @@ impl Shared {
     }
 
     /// `false` if it is there already.
-    async fn store_new(&self, id: InvocationId, item: &Item, payload: Payload) -> Result<bool> {
-        let batch = put_item(Batch::new(), id, item, Precondition::Absent)?;
-        let batch = self.ring(put_payload(batch, id, payload), id);
+    async fn store_new(&self, id: InvocationId, item: &mut Item, payload: Payload) -> Result<bool> {
         let mut tries = 0;
-        let mut next = batch;
         loop {
-            let again = next.again();
-            match self.store().commit(next).await {
+            // Anew each time: a place in the object store may have been given up by others.
+            let placed = self.place(payload.clone()).await?;
+            item.place = placed.place.clone();
+            let batch = put_item(Batch::new(), id, item, Precondition::Absent)?;
+            let batch = self.ring(placed.put(batch, id)?, id);
+            match self.store().commit(batch).await {
                 Ok(_) => return Ok(true),
-                // Or an earlier try of this very call, and then it is known to nobody yet.
                 Err(error) if error.kind() == ErrorKind::Conflict => {
-                    return Ok(tries > 0);
+                    let key = item::item(id);
+                    if self.store().get(&SPACE, &key).await?.is_some() {
+                        // Or an earlier try of this very call, and then it is known to nobody yet.
+                        return Ok(tries > 0);
+                    }
+                    if tries >= TRIES {
+                        return Err(error);
+                    }
                 }
-                Err(error) if error.retry() == Retry::Ambiguous && tries < TRIES => tries += 1,
+                Err(error) if error.retry() == Retry::Ambiguous && tries < TRIES => {}
                 Err(error) => return Err(error),
             }
+            tries += 1;
             let pause = self.now() + Backoff::after(tries);
             self.parts.clock.sleep_until(pause).await;
-            next = again;
+        }
+    }
+
+    /// Finds a place for a payload; one in the object store is there when this answers.
+    pub(in crate::queue) async fn place(&self, payload: Payload) -> Result<Placed> {
+        let (place, pin) = match &self.parts.payloads {
+            _ if payload.is_empty() => (Place::Nowhere, None),
+            Some(payloads) if payloads.takes(&payload) => {
+                let put = payloads.put(self.store(), &self.parts.ids, &payload);
+                let (blob, pin) = put.await?;
+                (Place::Object(blob), Some(pin))
+            }
+            _ => (Place::Store, None),
+        };
+        Ok(Placed {
+            place,
+            payload,
+            _pin: pin,
+        })
+    }
+
+    /// A payload is named by one thing less: if by none any more, it is removed later.
+    pub(in crate::queue) fn freed(&self, place: &Place) {
+        if let Place::Object(blob) = place {
+            self.loose().push(blob.digest);
+            self.changed.notify_one();
         }
     }
 
@@ -160,7 +194,12 @@ impl Shared {
 
     /// Writes for the owner, however often it takes: with the request's key as precondition, what
     /// happened once does not happen twice.
-    pub(in crate::queue) async fn write(&self, epoch: Epoch, batch: Batch) -> Result<Written> {
+    pub(in crate::queue) async fn write(
+        &self,
+        epoch: Epoch,
+        id: InvocationId,
+        batch: Batch,
+    ) -> Result<Written> {
         let mut next = owner::fenced(batch, epoch);
         let mut backoff = Backoff::default();
         loop {
@@ -169,8 +208,14 @@ impl Shared {
                 Ok(_) => return Ok(Written::Done),
                 Err(error) if error.kind() == ErrorKind::Conflict => {
                     match owner::owns(self.store(), epoch).await {
-                        // The request is gone: an earlier try had happened.
-                        Ok(true) => return Ok(Written::Done),
+                        Ok(true) => {
+                            let found = self.store().get(&SPACE, &item::item(id)).await?;
+                            return match found {
+                                // It is gone: an earlier try had happened.
+                                None => Ok(Written::Done),
+                                Some(_) => Err(error),
+                            };
+                        }
                         Ok(false) => return Ok(Written::Fenced),
                         Err(error) => tracing::warn!(%error, "a queue cannot read its store"),
                     }
@@ -185,28 +230,53 @@ impl Shared {
 
     /// Whether the store can hold a payload.
     pub(in crate::queue) fn holds(&self, payload: &Payload) -> bool {
+        let payloads = self.parts.payloads.as_ref();
+        if payloads.is_some_and(|payloads| payloads.takes(payload)) {
+            return true;
+        }
         let limits = self.store().limits();
         // Room for the request beside it.
         payload.len() <= limits.value_bytes && payload.len() + (64 << 10) <= limits.batch_bytes
     }
 }
 
-pub(in crate::queue) fn placed(payload: &Payload) -> Place {
-    match payload.is_empty() {
-        true => Place::Nowhere,
-        false => Place::Store,
+/// A payload that has its place, or will have it with the batch that names it.
+#[derive(Debug)]
+pub(in crate::queue) struct Placed {
+    pub(in crate::queue) place: Place,
+    payload: Payload,
+    _pin: Option<Pin>,
+}
+
+impl Placed {
+    /// No payload.
+    pub(in crate::queue) fn nothing(payload: &Payload) -> Self {
+        Self {
+            place: Place::Nowhere,
+            payload: Payload::new(bytes::Bytes::new(), payload.content_type().clone()),
+            _pin: None,
+        }
+    }
+
+    /// Adds what makes the payload that of `id`.
+    pub(in crate::queue) fn put(&self, batch: Batch, id: InvocationId) -> Result<Batch> {
+        Ok(match &self.place {
+            Place::Nowhere => batch,
+            Place::Store => {
+                let bytes = self.payload.as_bytes().clone();
+                batch.put(SPACE, item::payload(id), bytes, Precondition::Any)
+            }
+            Place::Object(blob) => payloads::refer(batch, blob, id)?,
+        })
     }
 }
 
-pub(in crate::queue) fn put_payload(batch: Batch, id: InvocationId, payload: Payload) -> Batch {
-    match payload.is_empty() {
-        true => batch,
-        false => batch.put(
-            SPACE,
-            item::payload(id),
-            payload.into_bytes(),
-            Precondition::Any,
-        ),
+/// Adds what frees the place of a payload.
+pub(in crate::queue) fn free(batch: Batch, id: InvocationId, place: &Place) -> Batch {
+    match place {
+        Place::Nowhere => batch,
+        Place::Store => batch.delete(SPACE, item::payload(id), Precondition::Any),
+        Place::Object(blob) => payloads::release(batch, blob, id),
     }
 }
 
