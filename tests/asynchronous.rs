@@ -220,8 +220,9 @@ async fn large_payloads_lie_in_the_object_store_for_as_long_as_they_are_named() 
         1,
         "the response is the same"
     );
-    let done = platform.queue().acknowledge(&queue("done"), message.id);
-    done.await.expect("it is there");
+    let (waiting, done) = (platform.queue(), queue("done"));
+    let acknowledged = waiting.acknowledge(&done, message.id).await;
+    acknowledged.expect("it is there");
     let gone = async {
         while objects.list(None).count().await > 0 {
             tokio::task::yield_now().await;
