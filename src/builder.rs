@@ -180,6 +180,7 @@ impl PlatformBuilder {
     /// `InvalidArgument` with every fault of the configuration, of all layers; those of the store,
     /// and of directories that cannot be had.
     pub async fn build(self) -> Result<Platform> {
-        Assembly::of(self).await?.start().await
+        // In a box, for it is large, and so would be the futures of all who build a platform.
+        Box::pin(async move { Assembly::of(self).await?.start().await }).await
     }
 }
