@@ -132,6 +132,18 @@ fn what_doubles_is_bounded() {
 }
 
 #[test]
+fn names_that_a_path_binds_count_as_steps() {
+    let names: String = (0..60).map(|n| format!(".$@$n{n}")).collect();
+    let limits = Limits::default().steps(1_000_000);
+    assert_eq!(code(&format!("$count([1..900]{names})"), limits), "D1012");
+    let limits = Limits::default().steps(1_000_000);
+    assert_eq!(
+        evaluate("$count([1..900].$@$n.$)", limits).unwrap(),
+        Some(json!(900))
+    );
+}
+
+#[test]
 fn sizes_are_bounded() {
     let limits = Limits::default().sequence(1_000).bytes(10_000);
     for (source, code_of_limit) in [

@@ -70,6 +70,8 @@ impl<'a> Evaluator<'a> {
             })?;
             let times = self.keeps(&answer, index, count)?;
             self.budget.extend(kept.len(), times)?;
+            // The first is the one that was there.
+            self.charge_tuples(times.saturating_sub(1), bindings)?;
             kept.extend(std::iter::repeat_n(tuple, times));
         }
         Ok(kept)

@@ -122,11 +122,15 @@ impl<'a> Evaluator<'a> {
                 None => self.sort_first(step, terms, bindings, source, env)?,
             }
         } else {
-            let tuples = tuples.unwrap_or_else(|| {
-                (0..source.len())
-                    .map(|index| tuple(bindings, source.get(index)))
-                    .collect()
-            });
+            let tuples = match tuples {
+                Some(tuples) => tuples,
+                None => {
+                    self.charge_tuples(source.len(), bindings)?;
+                    (0..source.len())
+                        .map(|index| tuple(bindings, source.get(index)))
+                        .collect()
+                }
+            };
             let mut made = Vec::new();
             for (index, tuple) in tuples.iter().enumerate() {
                 let value =
@@ -150,6 +154,12 @@ impl<'a> Evaluator<'a> {
         self.stages(step, bindings, made, env)
     }
 
+    /// Charges a step for each name in so many tuples: each takes room.
+    pub(super) fn charge_tuples(&mut self, count: usize, bindings: &Bindings) -> Result<()> {
+        self.budget
+            .charge(count.saturating_mul(bindings.names.len()))
+    }
+
     /// Adds a tuple for each value that a step gave for `tuple`.
     fn join(
         &mut self,
@@ -164,6 +174,7 @@ impl<'a> Evaluator<'a> {
         }
         if let Value::Tuples(stream) = &value {
             self.budget.extend(made.len(), stream.tuples.len())?;
+            self.charge_tuples(stream.tuples.len(), bindings)?;
             made.extend(
                 stream
                     .tuples
@@ -175,6 +186,7 @@ impl<'a> Evaluator<'a> {
         let items = value.as_array();
         let count = items.map_or(1, |items| items.len());
         self.budget.extend(made.len(), count)?;
+        self.charge_tuples(count, bindings)?;
         for index in 0..count {
             let item = match items {
                 Some(items) => items.get(index),
