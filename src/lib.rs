@@ -22,6 +22,8 @@ pub use faas_function as function;
 pub use faas_resource as resource;
 pub use faas_workflow as workflow;
 
+#[cfg(feature = "docker")]
+pub use faas_docker as docker;
 #[cfg(feature = "jsonata")]
 pub use faas_jsonata as jsonata;
 #[cfg(feature = "memory")]

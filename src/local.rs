@@ -1,5 +1,7 @@
 //! What a platform runs functions on unless told otherwise: this process, and its children.
 
+#[cfg(feature = "docker")]
+mod docker;
 #[cfg(feature = "memory")]
 mod memory;
 #[cfg(all(feature = "process", target_os = "linux"))]
@@ -51,6 +53,8 @@ const FEATURES: &[Feature] = &[
     memory::add,
     #[cfg(all(feature = "process", target_os = "linux"))]
     process::add,
+    #[cfg(feature = "docker")]
+    docker::add,
 ];
 
 impl Local {
