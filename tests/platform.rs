@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use faas::core::explain::Finding;
 use faas::core::{
-    Component, ErrorKind, FunctionError, InvocationId, Outcome, Payload, Phase, Provision,
-    StartKind,
+    Clock, Component, ErrorKind, FunctionError, InvocationId, Outcome, Payload, Phase, Provision,
+    StartKind, TokioClock,
 };
 use faas::workflow::{Ending, Expression, WorkflowBuilder};
 use faas::{CallError, Platform};
@@ -74,6 +74,58 @@ async fn a_closure_starts_cold_and_then_is_warm() {
     within(platform.shutdown(Duration::from_secs(5)))
         .await
         .expect("it drains");
+}
+
+#[tokio::test(start_paused = true)]
+async fn why_it_waits_is_told_while_it_waits_and_after_its_deadline() {
+    use faas::core::explain::DecisionClass::{Placement, Planning, Queueing, Scaling};
+    use futures::StreamExt;
+
+    let clock: Arc<dyn Clock> = Arc::new(TokioClock::for_paused_time());
+    let platform = Platform::builder().clock(clock.clone()).build().await;
+    let platform = platform.expect("the defaults are sound");
+    let huge = |n: u64| async move { Ok(n) };
+    let mut config = platform
+        .deploy_json("huge", huge)
+        .await
+        .expect("it deploys")
+        .latest
+        .config
+        .clone();
+    // More than any node has, and less than all of them together.
+    config.resources.memory = faas::core::ByteSize::mib(1024 * 1024 + 1);
+    platform.deploy("huge", config).await.expect("it deploys");
+
+    let mut decisions = Box::pin(platform.decisions().stream());
+    let call = platform.request("huge@2", Payload::json(&1u64).expect("JSON"));
+    let mut call = call.expect("a reference");
+    call.deadline = Some(clock.now() + Duration::from_secs(5));
+    let id = call.id;
+    let waiting = tokio::spawn({
+        let platform = platform.clone();
+        async move { platform.invoke(call).await.map(drop) }
+    });
+    let unschedulable = async {
+        while let Some(decision) = decisions.next().await
+            && decision.class != Placement
+        {}
+    };
+    within(unschedulable).await;
+    let told = |when: &str| {
+        let why = platform.explain(id);
+        let classes: Vec<_> = why.decisions.iter().map(|d| d.class).collect();
+        for class in [Queueing, Scaling, Planning, Placement] {
+            assert!(classes.contains(&class), "{class:?} {when}:\n{why}");
+        }
+        let why = why.to_string();
+        assert!(why.contains("memory"), "{when}: {why}");
+        why
+    };
+    told("while it waits");
+    let error = within(waiting).await.expect("no panic");
+    let error = error.expect_err("it fits nowhere");
+    assert_eq!(error.kind(), ErrorKind::DeadlineExceeded, "{error}");
+    assert!(told("after its deadline").contains("its time was over"));
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@
 //! that no cold start waits for a store, and what is not any more is removed, whoever deployed it.
 
 mod core;
+mod guarded;
 mod live;
 mod works;
 

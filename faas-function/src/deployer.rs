@@ -28,19 +28,22 @@ pub struct Deploy {
     pub instances: u32,
     /// Those that go, whatever the number; the deployer chooses more of them if need be.
     pub retiring: Vec<InstanceId>,
-    /// When it was asked.
+    /// Since when there was something to decide: demand, say.
+    pub demanded: Monotonic,
+    /// When it was asked: when it was decided.
     pub asked: Monotonic,
     /// The scaling decision behind it.
     pub caused_by: Option<DecisionId>,
 }
 
 impl Deploy {
-    /// So many instances of a revision.
+    /// So many instances of a revision, decided as soon as there was something to decide.
     pub fn new(revision: Arc<FunctionRevision>, instances: u32, asked: Monotonic) -> Self {
         Self {
             revision,
             instances,
             retiring: Vec::new(),
+            demanded: asked,
             asked,
             caused_by: None,
         }

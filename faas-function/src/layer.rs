@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use faas_core::explain::DecisionLog;
 use faas_core::{
-    Clock, Description, ErrorKind, Invocation, Invoker, Monotonic, Namespace, PrewarmHint,
-    Response, Result, RevisionNumber,
+    Clock, Description, Error, ErrorKind, Invocation, Invoker, Monotonic, Namespace, PrewarmHint,
+    Response, Result, Retry, RevisionNumber,
 };
 
 pub use builder::FunctionLayerBuilder;
@@ -42,6 +42,10 @@ impl Invoker for dyn FunctionRouter {
         FunctionRouter::describe(self)
     }
 }
+
+const CHECK: &str = "deploy function";
+/// How often a deployment is tried that others' changes come before.
+const ATTEMPTS: usize = 16;
 
 /// The function layer, running; clones are the same layer, and it ends with the last of them.
 #[derive(Clone)]
@@ -108,37 +112,43 @@ impl FunctionLayer {
     }
 
     /// Registers a function, or makes its next revision; deploying what its latest revision is
-    /// already makes none.
+    /// already makes none, and nor do equal deployments at the same time make two.
     ///
     /// # Errors
     /// `InvalidArgument` with every fault of the configuration, `Unsupported` where it fits none of
-    /// the contracts; whatever the registry answers.
+    /// the contracts and nothing else is wrong; `Conflict` if others change the function all the
+    /// time; whatever the registry answers.
     pub async fn deploy(
         &self,
         function: FunctionId,
         config: FunctionConfig,
     ) -> Result<Arc<FunctionRecord>> {
         self.check(&function, &config)?;
-        loop {
+        for _ in 0..ATTEMPTS {
             match self.metadata.create(function.clone(), config.clone()).await {
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
                 other => return other,
             }
-            match self.metadata.get(&function).await {
+            let read = match self.metadata.get(&function).await {
                 Ok(record) if record.latest.config == config => return Ok(record),
-                _ => {}
-            }
-            match self.metadata.update(&function, config.clone(), None).await {
-                // Somebody deleted it between the two.
-                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Ok(record) => record.generation,
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            let config = config.clone();
+            match self.metadata.update(&function, config, Some(read)).await {
+                // Somebody deleted or changed it between the two.
+                Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::Conflict) => {
+                }
                 other => return other,
             }
         }
+        let message = format!("{function} was changed by others at each of {ATTEMPTS} attempts");
+        Err(Error::conflict(CHECK, message).with_retry(Retry::Safe))
     }
 
     /// What could not be planned must not become a revision.
     fn check(&self, function: &FunctionId, config: &FunctionConfig) -> Result<()> {
-        config.validate()?;
         // The number does not matter for a plan.
         let candidate = FunctionRevision {
             function: function.clone(),
@@ -146,7 +156,18 @@ impl FunctionLayer {
             config: config.clone(),
         };
         let request = Deploy::new(Arc::new(candidate), 0, Monotonic::ZERO);
-        self.deployer.plan(&request).map(drop)
+        let planned = self.deployer.plan(&request).err();
+        let mut faults = config.faults();
+        let Some(error) = planned else {
+            return Error::check(CHECK, faults);
+        };
+        // A deployer may have told some or all of them.
+        faults.retain(|fault| !error.message().contains(fault.as_str()));
+        if faults.is_empty() {
+            return Err(error);
+        }
+        faults.push(error.message().to_owned());
+        Error::check(CHECK, faults)
     }
 
     /// One function.

@@ -8,7 +8,7 @@ use faas::function::FunctionAutoscaler;
 use faas::function::autoscaler::{Fleet, FleetChange, ScaleDecision};
 use faas::resource::ResourceManager;
 
-use crate::{double, doubling, names};
+use crate::{Asked, double, doubling, names};
 
 const PAIR: Reason = Reason::new("pair", "functions come in pairs");
 
@@ -38,6 +38,50 @@ impl FunctionAutoscaler for Pairs {
     fn describe(&self) -> Description {
         Description::new("Pairs").provides(Component::F6)
     }
+}
+
+/// Panics the first few times that it is asked for a decision.
+struct Shaky {
+    panics: u32,
+    asked: Asked,
+}
+
+impl FunctionAutoscaler for Shaky {
+    fn observe(&mut self, context: &mut PolicyContext, change: &FleetChange) {
+        Pairs.observe(context, change);
+    }
+    fn decide(&mut self, context: &mut PolicyContext, fleet: &Fleet) -> Vec<ScaleDecision> {
+        self.asked.again();
+        if let Some(left) = self.panics.checked_sub(1) {
+            self.panics = left;
+            panic!("not today");
+        }
+        Pairs.decide(context, fleet)
+    }
+    fn wake_at(&self) -> Option<Monotonic> {
+        None
+    }
+    fn save(&self) -> Bytes {
+        Bytes::new()
+    }
+    fn restore(&mut self, _: &[u8]) -> Result<()> {
+        Ok(())
+    }
+    fn describe(&self) -> Description {
+        Description::new("Shaky").provides(Component::F6)
+    }
+}
+
+#[tokio::test]
+async fn one_that_panics_is_asked_again() {
+    let asked = Asked::default();
+    let shaky = Shaky {
+        panics: 5,
+        asked: asked.clone(),
+    };
+    let platform = doubling(Platform::builder().autoscaler(shaky)).await;
+    assert_eq!(double(&platform, 4).await, 8);
+    assert!(asked.times() > 5, "asked {} times", asked.times());
 }
 
 #[tokio::test]

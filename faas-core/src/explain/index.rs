@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use super::{Decision, Subject};
+use super::{Decision, DecisionClass, Subject};
 use crate::id::DecisionId;
 
 /// Decisions by id, by cause and by subject: made for one question, in one pass.
@@ -35,11 +35,15 @@ impl Index {
     }
 
     /// The decisions about `subject` and its parts, their causes, and their effects, in the order
-    /// of the index. What else a cause brought about is another subject's story.
+    /// of the index. What else a cause brought about is another subject's story, except that who
+    /// waits for a workload is told how it stands with that.
     pub(super) fn story(&self, subject: Subject) -> Vec<Arc<Decision>> {
         let about = self.about(subject);
         let mut chosen = self.closure(&about, |place| self.effects(place));
         chosen.extend(self.closure(&about, |place| self.cause(place)));
+        let waits = chosen.iter().copied().filter(|place| self.waits(*place));
+        let background: Vec<_> = waits.flat_map(|place| self.background(place)).collect();
+        chosen.extend(background);
         let mut places: Vec<_> = chosen.into_iter().collect();
         places.sort_unstable();
         places
@@ -72,6 +76,45 @@ impl Index {
         found
     }
 
+    /// Whether it is a decision to let an invocation wait for a workload, or one that ended such a
+    /// wait in vain.
+    fn waits(&self, place: usize) -> bool {
+        let decision = &self.all[place];
+        decision.class == DecisionClass::Queueing && workload(decision).is_some()
+    }
+
+    /// How it stands with the workload that is waited for: its last scaling decision with all that
+    /// followed, and its last placement. Of a wait that is over, how it stood then.
+    fn background(&self, wait: usize) -> Vec<usize> {
+        let until = self.end_of_wait(wait).unwrap_or(self.all.len());
+        let about = workload(&self.all[wait]).and_then(|workload| self.by_subject.get(&workload));
+        let about = about.into_iter().flatten().copied();
+        let about: Vec<_> = about.filter(|place| *place < until).collect();
+        let last = |class: DecisionClass| {
+            let mut newest_first = about.iter().rev().copied();
+            newest_first.find(|place| self.all[*place].class == class)
+        };
+        let scaled = self.closure(last(DecisionClass::Scaling).as_slice(), |place| {
+            self.effects(place)
+        });
+        let placed = last(DecisionClass::Placement);
+        let all = scaled.into_iter().chain(placed);
+        all.filter(|place| *place < until).collect()
+    }
+
+    /// Where a wait was over: where another decision about the same invocation came of it, or the
+    /// wait's own cause is one.
+    fn end_of_wait(&self, wait: usize) -> Option<usize> {
+        let decision = &self.all[wait];
+        let invocation = decision.subjects.first()?;
+        let same = |place: &usize| self.all[*place].subjects.first() == Some(invocation);
+        if self.cause(wait).iter().any(same) {
+            return Some(wait);
+        }
+        let about = self.by_subject.get(invocation)?;
+        about.iter().copied().find(|place| *place > wait)
+    }
+
     fn closure(&self, from: &[usize], step: impl Fn(usize) -> Vec<usize>) -> HashSet<usize> {
         let mut chosen = HashSet::new();
         let mut open = from.to_vec();
@@ -98,6 +141,12 @@ impl Index {
     }
 }
 
+/// The workload that a decision names beside what it is about.
+fn workload(decision: &Decision) -> Option<Subject> {
+    let mut beside = decision.subjects.iter().skip(1).copied();
+    beside.find(|subject| matches!(subject, Subject::Workload(_)))
+}
+
 /// Whether `part` belongs to `whole` alone: an invocation to its task, a task to its execution.
 /// Workloads, sandboxes and instances serve many.
 fn is_part(part: Subject, whole: Subject) -> bool {
@@ -114,8 +163,7 @@ fn is_part(part: Subject, whole: Subject) -> bool {
 mod tests {
     use super::*;
     use crate::clock::Monotonic;
-    use crate::explain::DecisionClass;
-    use crate::id::{ExecutionId, InvocationId, SandboxId, TaskId};
+    use crate::id::{ExecutionId, InvocationId, SandboxId, TaskId, WorkloadId};
 
     fn decision(id: u128, subjects: &[Subject], cause: Option<u128>) -> Arc<Decision> {
         Arc::new(Decision {
@@ -167,6 +215,31 @@ mod tests {
         assert_eq!(story(&all, first), [1, 3, 4]);
         assert_eq!(story(&all, second), [2]);
         assert_eq!(story(&all, invocation), [1, 3, 4]);
+    }
+
+    #[test]
+    fn who_waits_is_told_how_it_stands_with_the_workload_and_who_waited_how_it_stood() {
+        let (waiting, late) = (InvocationId::from_u128(1), InvocationId::from_u128(2));
+        let (workload, other) = (WorkloadId::from_u128(1), WorkloadId::from_u128(2));
+        let of = |class, id, subjects: &[Subject], cause| {
+            let decision = Arc::unwrap_or_clone(decision(id, subjects, cause));
+            Arc::new(Decision { class, ..decision })
+        };
+        use DecisionClass::{Placement, Planning, Queueing, Scaling};
+        let all = [
+            of(Scaling, 1, &[workload.into()], None),
+            of(Queueing, 2, &[late.into(), workload.into()], None),
+            of(Scaling, 3, &[workload.into()], None),
+            of(Planning, 4, &[workload.into()], Some(3)),
+            of(Placement, 5, &[workload.into()], Some(4)),
+            of(Scaling, 6, &[other.into()], None),
+            of(Queueing, 7, &[late.into(), workload.into()], Some(2)),
+            of(Queueing, 8, &[waiting.into(), workload.into()], None),
+            of(Scaling, 9, &[workload.into()], None),
+            of(Placement, 10, &[workload.into()], Some(4)),
+        ];
+        assert_eq!(story(&all, late), [2, 3, 4, 5, 7]);
+        assert_eq!(story(&all, waiting), [8, 9, 10]);
     }
 
     #[test]

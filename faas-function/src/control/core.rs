@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use faas_core::explain::{DecisionClass, DecisionLog};
 use faas_core::{
-    Error, ErrorKind, InstanceId, Monotonic, PolicyContext, Resources, Retry, RevisionNumber,
-    SeededRandom, StartKind,
+    Error, ErrorKind, InstanceId, Monotonic, Resources, Retry, RevisionNumber, StartKind,
 };
 
+use super::guarded::Guarded;
 use super::works::{Order, Step, Works};
 use crate::FunctionAutoscaler;
 use crate::autoscaler::{Fleet, FleetChange, RevisionLoad, ScaleDecision};
@@ -34,6 +34,8 @@ struct Known {
     revision: Arc<FunctionRevision>,
     /// How many instances were decided on.
     wanted: u32,
+    /// Since when something waits that was not there at the last decision.
+    demanded: Option<Monotonic>,
     /// Whether new requests can still come to it: it is the latest, or an alias names it.
     current: bool,
     /// Whether it is known what an earlier life has left of it.
@@ -45,8 +47,7 @@ struct Known {
 }
 
 pub(super) struct Core {
-    policy: Box<dyn FunctionAutoscaler>,
-    random: SeededRandom,
+    policy: Guarded,
     log: DecisionLog,
     fleet: Fleet,
     known: BTreeMap<RevisionId, Known>,
@@ -72,8 +73,7 @@ impl Core {
             ..Fleet::default()
         };
         Self {
-            policy,
-            random: SeededRandom::new(seed),
+            policy: Guarded::new(policy, seed),
             log,
             fleet,
             known: BTreeMap::new(),
@@ -160,6 +160,7 @@ impl Core {
         let known = Known {
             revision,
             wanted: 0,
+            demanded: None,
             current,
             prepared: false,
             failures: 0,
@@ -199,8 +200,12 @@ impl Core {
 
     /// Takes a revision's load into the fleet, and tells the policy.
     fn load(&mut self, id: &RevisionId, mut load: RevisionLoad, now: Monotonic) {
-        let Some(known) = self.known.get(id) else {
+        let Some(known) = self.known.get_mut(id) else {
             return;
+        };
+        known.demanded = match load.queued {
+            0 => None,
+            _ => Some(known.demanded.unwrap_or(now)),
         };
         load.starting = known.wanted.saturating_sub(load.ready);
         load.min = match known.current {
@@ -225,9 +230,7 @@ impl Core {
     }
 
     fn tell(&mut self, change: &FleetChange, now: Monotonic) {
-        let mut context = PolicyContext::new(now, self.random);
-        self.policy.observe(&mut context, change);
-        self.random = context.random;
+        self.policy.observe(change, now);
     }
 
     /// These revisions are deployed: those that nobody knows of are not to be, an earlier life has
@@ -318,10 +321,8 @@ impl Core {
 
     /// Asks the policy, and takes what it decides into what is to be done.
     pub(super) fn decide(&mut self, now: Monotonic) {
-        let mut context = PolicyContext::new(now, self.random);
-        let decisions = self.policy.decide(&mut context, &self.fleet);
+        let decisions = self.policy.decide(&self.fleet, now);
         self.held = None;
-        self.random = context.random;
         for decision in decisions {
             self.order(decision, now);
         }
@@ -358,6 +359,8 @@ impl Core {
             revision: known.revision.clone(),
             instances: decision.instances,
             evict,
+            demanded: known.demanded.take().unwrap_or(now),
+            decided: now,
             caused_by,
         };
         if let Some(load) = self.fleet.revisions.get_mut(&id) {

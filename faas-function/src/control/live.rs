@@ -182,17 +182,12 @@ impl Live {
         while self.doing.len() < AT_ONCE
             && let Some((id, step)) = self.core.works.begin(now)
         {
-            self.doing.push(carry_out(&self.parts, id, step, now));
+            self.doing.push(carry_out(&self.parts, id, step));
         }
     }
 }
 
-fn carry_out(
-    parts: &ControlParts,
-    id: RevisionId,
-    step: Step,
-    asked: Monotonic,
-) -> BoxFuture<'static, Outcome> {
+fn carry_out(parts: &ControlParts, id: RevisionId, step: Step) -> BoxFuture<'static, Outcome> {
     let (metadata, deployer) = (parts.metadata.clone(), parts.deployer.clone());
     async move {
         let result = match &step {
@@ -205,7 +200,9 @@ fn carry_out(
                 found.map(|found| Outcome::Prepared(id.clone(), found))
             }
             Step::Deploy(order) => {
-                let mut deploy = Deploy::new(order.revision.clone(), order.instances, asked);
+                let (revision, decided) = (order.revision.clone(), order.decided);
+                let mut deploy = Deploy::new(revision, order.instances, decided);
+                deploy.demanded = order.demanded;
                 deploy.retiring.clone_from(&order.evict);
                 deploy.caused_by = Some(order.caused_by);
                 let deployed = deployer.deploy(deploy).await;

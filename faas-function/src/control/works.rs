@@ -27,6 +27,9 @@ pub(super) struct Order {
     pub(super) revision: Arc<FunctionRevision>,
     pub(super) instances: u32,
     pub(super) evict: Vec<InstanceId>,
+    /// Since when something waited, or had changed, that was not decided on.
+    pub(super) demanded: Monotonic,
+    pub(super) decided: Monotonic,
     pub(super) caused_by: DecisionId,
 }
 
@@ -41,6 +44,7 @@ impl Step {
                         .filter(|id| !newer.evict.contains(id))
                         .collect::<Vec<_>>(),
                 );
+                newer.demanded = newer.demanded.min(older.demanded);
                 Self::Deploy(newer)
             }
             (older @ Self::Deploy(_), Self::Prepare(_) | Self::Learn) => older,

@@ -221,6 +221,8 @@ impl FunctionDeployer for LayeredDeployer {
         let shared = &self.shared;
         let named = request.retiring.into_iter().map(plan::sandbox_id).collect();
         shared.retire(workload, plan.replicas, &named);
+        let lead = [request.demanded, request.asked, shared.clock.now()];
+        shared.table().lead(workload, plan.replicas, lead);
         shared.scale(workload, named, Some(caused_by)).await?;
         Ok(workload)
     }

@@ -24,6 +24,8 @@ const BOUNDED: Reason = Reason::new(
 )
 .helped_by("raise the function's max_instances");
 
+const PLAN: &str = "plan deployment";
+
 /// The contracts of a deployer, by the runtime that names them.
 pub type Contracts = BTreeMap<RuntimeName, Arc<dyn Contract>>;
 
@@ -63,18 +65,26 @@ pub fn sandbox_id(instance: InstanceId) -> SandboxId {
 /// [`SandboxEnvironment`](crate::contract::SandboxEnvironment) says.
 ///
 /// # Errors
-/// `Unsupported` where runtime, executable, contract and manager do not fit together;
-/// `InvalidArgument` with every fault of the configuration, variables that the contract reserves
-/// among them.
+/// `Unsupported` where runtime, executable, contract and manager do not fit together, and nothing
+/// else is wrong; otherwise `InvalidArgument` with every fault of the configuration, variables that
+/// the contract reserves among them.
 pub fn plan(request: &Deploy, contracts: &Contracts, hooks: Option<&Hooks>) -> Result<Plan> {
     let revision = &request.revision;
-    let contract = contract(revision, contracts)?;
-    let environment = contract.environment(revision);
     let own = &revision.config.environment;
-    let invalid = revision.config.validate().err();
-    let mut faults: Vec<String> = invalid.iter().map(|e| e.message().to_owned()).collect();
-    faults.extend(environment.faults(own));
-    Error::check("plan deployment", faults)?;
+    let mut faults = revision.config.faults();
+    let (contract, environment) = match contract(revision, contracts) {
+        Ok(contract) => {
+            let environment = contract.environment(revision);
+            faults.extend(environment.faults(own));
+            (contract, environment)
+        }
+        Err(error) if faults.is_empty() => return Err(error),
+        Err(error) => {
+            faults.push(error.message().to_owned());
+            return Err(Error::check(PLAN, faults).err().unwrap_or(error));
+        }
+    };
+    Error::check(PLAN, faults)?;
     let mut sandbox = SandboxSpec::new(revision.config.executable.clone());
     sandbox.environment = environment.merge(own);
     sandbox.code_root_variables = environment.code_root;
@@ -88,7 +98,7 @@ pub fn plan(request: &Deploy, contracts: &Contracts, hooks: Option<&Hooks>) -> R
                  manager does not offer",
                 revision.function, revision.number, revision.config.runtime
             );
-            return Err(Error::unsupported("plan deployment", message));
+            return Err(Error::unsupported(PLAN, message));
         }
         sandbox.hook = Some(name);
     }
@@ -116,7 +126,7 @@ pub fn contract(revision: &FunctionRevision, contracts: &Contracts) -> Result<Ar
             "{}: no contract for runtime {runtime}; there are: {known}",
             revision.function
         );
-        return Err(Error::unsupported("plan deployment", message));
+        return Err(Error::unsupported(PLAN, message));
     };
     let kind = revision.config.executable.kind();
     if !contract.executables().contains(&kind) {
@@ -124,7 +134,7 @@ pub fn contract(revision: &FunctionRevision, contracts: &Contracts) -> Result<Ar
             "{}: runtime {runtime} cannot run a {kind:?}",
             revision.function
         );
-        return Err(Error::unsupported("plan deployment", message));
+        return Err(Error::unsupported(PLAN, message));
     }
     Ok(contract.clone())
 }

@@ -81,6 +81,12 @@ pub struct FunctionConfig {
     pub min_instances: u32,
     /// Never more instances.
     pub max_instances: u32,
+    /// Bytes of a request's payload at most; the router refuses larger ones at the door.
+    #[serde(
+        default = "default_request_limit",
+        skip_serializing_if = "is_default_request_limit"
+    )]
+    pub request_limit: u64,
     /// Bytes of a response at most.
     pub response_limit: u64,
     /// Options for one backend.
@@ -91,8 +97,18 @@ pub struct FunctionConfig {
 }
 
 impl FunctionConfig {
+    /// A timeout may be a day: what takes longer is a workflow.
+    pub const LONGEST_TIMEOUT: Duration = Duration::from_secs(24 * 60 * 60);
+    /// Invocations at once in one instance, at most: as many as Cloud Run and Knative allow.
+    pub const MOST_CONCURRENCY: u32 = 1_000;
+    /// Bytes of a request or a response, at most: a gibibyte.
+    pub const LARGEST_LIMIT: u64 = 1 << 30;
+    /// Bytes of all extensions together, as JSON: as much as a record of the registry may well hold.
+    pub const LARGEST_EXTENSIONS: usize = 64 << 10;
+
     /// A function with a timeout of 60 s, one invocation per instance, from 0 to 100 instances of
-    /// a tenth of a processor and 128 MiB, and responses of up to 6 MiB (Lambda's limit).
+    /// a tenth of a processor and 128 MiB, and requests and responses of up to 6 MiB (Lambda's
+    /// limits).
     pub fn new(runtime: RuntimeName, executable: Executable) -> Self {
         let sandbox = faas_resource::SandboxSpec::new(executable.clone());
         Self {
@@ -104,17 +120,25 @@ impl FunctionConfig {
             concurrency: 1,
             min_instances: 0,
             max_instances: 100,
-            response_limit: 6 << 20,
+            request_limit: DEFAULT_LIMIT,
+            response_limit: DEFAULT_LIMIT,
             extensions: Extensions::default(),
             queue: QueueSettings::default(),
         }
     }
 
-    /// Checks the configuration at the door.
+    /// Checks the configuration at the door: there is a way to run it, and every number is within
+    /// its bounds ([`LONGEST_TIMEOUT`](Self::LONGEST_TIMEOUT),
+    /// [`MOST_CONCURRENCY`](Self::MOST_CONCURRENCY), [`LARGEST_LIMIT`](Self::LARGEST_LIMIT)).
     ///
     /// # Errors
     /// `InvalidArgument` with every fault.
     pub fn validate(&self) -> Result<()> {
+        Error::check("validate function", self.faults())
+    }
+
+    /// What is wrong with it, one sentence a fault.
+    pub(crate) fn faults(&self) -> Vec<String> {
         let mut sandbox = faas_resource::SandboxSpec::new(self.executable.clone());
         sandbox.environment.clone_from(&self.environment);
         let inherited = sandbox.validate().err();
@@ -122,22 +146,80 @@ impl FunctionConfig {
             .iter()
             .map(|error| error.message().to_owned())
             .collect();
-        if self.timeout.is_zero() {
-            faults.push("the timeout is zero".into());
+        let numbers = [
+            (
+                "concurrency",
+                self.concurrency.into(),
+                Self::MOST_CONCURRENCY.into(),
+            ),
+            ("request limit", self.request_limit, Self::LARGEST_LIMIT),
+            ("response limit", self.response_limit, Self::LARGEST_LIMIT),
+        ];
+        for (what, number, most) in numbers {
+            if number == 0 {
+                faults.push(format!("the {what} is zero"));
+            } else if number > most {
+                faults.push(format!("the {what} is {number}, and may be {most} at most"));
+            }
         }
-        if self.concurrency == 0 {
-            faults.push("the concurrency is zero".into());
+        let (timeout, longest) = (self.timeout, Self::LONGEST_TIMEOUT);
+        if timeout.is_zero() {
+            faults.push("the timeout is zero".into());
+        } else if timeout > longest {
+            faults.push(format!(
+                "the timeout is {timeout:?}, and may be {longest:?} at most"
+            ));
         }
         if self.max_instances == 0 || self.min_instances > self.max_instances {
             let (min, max) = (self.min_instances, self.max_instances);
             faults.push(format!("bounds {min}..={max} hold no instance"));
         }
-        if self.response_limit == 0 {
-            faults.push("the response limit is zero".into());
-        }
+        faults.extend(self.faults_of_resources());
+        faults.extend(self.faults_of_extensions());
         faults.extend(self.queue.faults());
-        Error::check("validate function", faults)
+        faults
     }
+
+    fn faults_of_resources(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        if self.resources.memory.0 == 0 {
+            faults.push("it has no memory".to_owned());
+        }
+        let nothing = self.resources.extended.iter().filter(|(_, n)| **n == 0);
+        faults.extend(nothing.map(|(name, _)| format!("it asks for 0 {name}: leave it out")));
+        faults
+    }
+
+    /// What they mean is their backends' to judge; here they need a name and a bounded size.
+    fn faults_of_extensions(&self) -> Vec<String> {
+        let mut faults = Vec::new();
+        if self.extensions.names().any(|name| name.trim().is_empty()) {
+            faults.push("an extension has no name".to_owned());
+        }
+        let most = Self::LARGEST_EXTENSIONS;
+        match serde_json::to_vec(&self.extensions) {
+            Ok(json) if json.len() > most => {
+                let size = json.len();
+                faults.push(format!(
+                    "the extensions have {size} bytes, and may have {most} at most"
+                ));
+            }
+            Ok(_) => {}
+            Err(error) => faults.push(format!("the extensions have no form in JSON: {error}")),
+        }
+        faults
+    }
+}
+
+/// Lambda's limit.
+const DEFAULT_LIMIT: u64 = 6 << 20;
+
+fn default_request_limit() -> u64 {
+    DEFAULT_LIMIT
+}
+
+fn is_default_request_limit(limit: &u64) -> bool {
+    *limit == DEFAULT_LIMIT
 }
 
 /// An immutable, numbered snapshot of a function.

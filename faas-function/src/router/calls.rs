@@ -137,6 +137,12 @@ impl SlotRouter {
         if deadline.is_some_and(|at| at <= now) {
             return Err(late(invocation, "before it was routed"));
         }
+        let (size, limit) = (invocation.payload.len() as u64, pool.request_limit());
+        if size > limit {
+            let function = &invocation.function;
+            let message = format!("the payload for {function} has {size} bytes, {limit} at most");
+            return Err(Error::invalid(INVOKE, message));
+        }
         match pool.admit(invocation.tenant(), deadline, now) {
             Admission::Full { pool, queued } => Err(self.full(&pool, invocation, queued)),
             Admission::Draining => Err(drain::refusal()),
@@ -166,20 +172,21 @@ impl SlotRouter {
         if dead {
             self.remove(instance);
             let why = DEAD.with("why", error.to_string());
-            self.decide(invocation, Some(instance), None, why);
+            self.decide(invocation, instance, None, why);
         }
         dead
     }
 
+    /// Records what became of an invocation; `touched` is the instance that it got, or the workload
+    /// that it waits for.
     fn decide(
         &self,
         invocation: &Invocation,
-        instance: Option<InstanceId>,
+        touched: impl Into<Subject>,
         cause: Option<DecisionId>,
         reason: Reason,
     ) -> DecisionId {
-        let mut subjects = vec![invocation.id.into()];
-        subjects.extend(instance.map(Subject::from));
+        let subjects = vec![invocation.id.into(), touched.into()];
         let log = &self.shared.decisions;
         log.record(DecisionClass::Queueing, subjects, cause, vec![reason])
     }
@@ -189,7 +196,7 @@ impl SlotRouter {
         let reason = FULL
             .with("queued", queued)
             .with("function", function.as_str());
-        self.decide(invocation, None, None, reason);
+        self.decide(invocation, pool.workload(), None, reason);
         Error::exhausted(INVOKE, format!("the queue of {function} is full"))
             .with_retry_after(self.retry_after)
     }
@@ -202,7 +209,7 @@ impl SlotRouter {
             .with("function", id.function.to_string())
             .with("revision", id.number.0)
             .with("queued", load.queued);
-        let waits = self.decide(invocation, None, None, reason);
+        let waits = self.decide(invocation, pool.workload(), None, reason);
         // Whoever has said no deadline has one all the same.
         let longest = since + self.longest_wait;
         let until = invocation.deadline.map_or(longest, |at| at.min(longest));
@@ -212,7 +219,7 @@ impl SlotRouter {
             () = self.shared.clock.sleep_until(until) => {
                 drop(waiter);
                 let waited = self.now().since(since);
-                self.decide(invocation, None, Some(waits), LATE.with("waited", waited));
+                self.decide(invocation, pool.workload(), Some(waits), LATE.with("waited", waited));
                 return Err(self.unserved(invocation, until < longest));
             }
         };
@@ -222,14 +229,14 @@ impl SlotRouter {
             Ok(grant) => grant,
             Err(error) => {
                 let why = REFUSED.with("why", error.to_string());
-                self.decide(invocation, None, Some(waits), why);
+                self.decide(invocation, pool.workload(), Some(waits), why);
                 return Err(error);
             }
         };
         let reason = HANDED_OVER.with("waited", waited);
         self.decide(
             invocation,
-            Some(grant.permit.instance()),
+            grant.permit.instance(),
             grant.caused_by().or(Some(waits)),
             reason,
         );

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use faas_core::explain::DecisionLog;
 use faas_core::{
     Clock, DecisionId, Error, InstanceId, Monotonic, Namespace, Result, StartKind, Timeline,
+    WorkloadId,
 };
 use tokio::sync::oneshot;
 
@@ -14,6 +15,7 @@ use super::demand::Listeners;
 use super::meters::Meters;
 use super::slots::{Asked, HandOver, Slots, Taken, Ticket};
 use crate::autoscaler::{RevisionId, RevisionLoad};
+use crate::deployer::plan::workload_id;
 use crate::instance::{FunctionInstance, Permit, SlotOwner};
 use crate::registry::FunctionRevision;
 
@@ -99,6 +101,7 @@ struct State {
 pub(super) struct Pool {
     number: u64,
     revision: Arc<FunctionRevision>,
+    workload: WorkloadId,
     shared: Arc<Shared>,
     state: Mutex<State>,
     /// Whether somebody is to be told soon already that something runs or has ended.
@@ -122,6 +125,7 @@ impl Pool {
         Arc::new_cyclic(|this| Self {
             number,
             meters: Arc::new(Meters::new(&revision)),
+            workload: workload_id(&revision.id()),
             revision,
             shared,
             state: Mutex::new(state),
@@ -136,6 +140,16 @@ impl Pool {
 
     pub(super) fn id(&self) -> RevisionId {
         self.revision.id()
+    }
+
+    /// Bytes of a payload at most.
+    pub(super) fn request_limit(&self) -> u64 {
+        self.revision.config.request_limit
+    }
+
+    /// What its instances are replicas of, for whoever asks why there are none.
+    pub(super) fn workload(&self) -> WorkloadId {
+        self.workload
     }
 
     fn state(&self) -> MutexGuard<'_, State> {

@@ -55,8 +55,16 @@ struct Seat<M> {
 }
 
 impl<M: Clone> Seat<M> {
+    /// Slots that are free.
+    fn room(&self) -> u32 {
+        match self.member {
+            Some(_) => self.concurrency.saturating_sub(self.used),
+            None => 0,
+        }
+    }
+
     fn has_room(&self) -> bool {
-        self.member.is_some() && self.used < self.concurrency
+        self.room() > 0
     }
 
     /// A slot, if there is room.
@@ -104,6 +112,10 @@ pub struct Slots<W, M> {
     queued: usize,
     bound: usize,
     running: u32,
+    /// Instances that take invocations.
+    ready: usize,
+    /// Slots that are free.
+    free: u32,
     /// The integral of `running` over time, up to `at`.
     busy: Duration,
     at: Monotonic,
@@ -122,6 +134,8 @@ impl<W, M: Clone> Slots<W, M> {
             queued: 0,
             bound,
             running: 0,
+            ready: 0,
+            free: 0,
             busy: Duration::ZERO,
             at: now,
         }
@@ -197,20 +211,29 @@ impl<W, M: Clone> Slots<W, M> {
             idle_since: now,
             stamp: 0,
         });
+        let room = seat.room();
+        self.ready += usize::from(seat.member.is_none());
         seat.concurrency = concurrency;
         seat.member = Some(member);
-        self.lift(instance);
+        self.free = self.free - room + seat.room();
+        // What is on the stack already has its place there by when it was used last.
+        if room == 0 {
+            self.lift(instance);
+        }
         self.hand_over(now)
     }
 
     /// An instance takes no more; what was known of it, if it was there.
     pub fn remove(&mut self, instance: InstanceId) -> Option<M> {
         let seat = self.seats.get_mut(&instance)?;
-        let member = seat.member.take();
+        let room = seat.room();
+        let member = seat.member.take()?;
+        self.ready -= 1;
+        self.free -= room;
         if seat.used == 0 {
             self.seats.remove(&instance);
         }
-        member
+        Some(member)
     }
 
     /// A slot of that instance is free again.
@@ -219,7 +242,9 @@ impl<W, M: Clone> Slots<W, M> {
         if seat.used == 0 {
             return None;
         }
+        let room = seat.room();
         seat.used -= 1;
+        self.free += seat.room() - room;
         let (idle, removed) = (seat.used == 0, seat.member.is_none());
         if idle {
             seat.idle_since = now;
@@ -260,23 +285,22 @@ impl<W, M: Clone> Slots<W, M> {
 
     /// Slots that are free.
     pub fn free(&self) -> u32 {
-        let live = self.seats.values().filter(|seat| seat.has_room());
-        live.map(|seat| seat.concurrency - seat.used).sum()
+        self.free
     }
 
     /// Instances that take invocations.
     pub fn ready(&self) -> usize {
-        let there = self.seats.values().filter(|seat| seat.member.is_some());
-        there.count()
+        self.ready
     }
 
-    /// Instances without work and since when, the longest idle first.
+    /// Instances without work and since when, the longest idle first: the stack has them in that
+    /// order.
     pub fn idle(&self) -> Vec<(InstanceId, Monotonic)> {
-        let free = self.seats.iter();
-        let free = free.filter(|(_, seat)| seat.member.is_some() && seat.used == 0);
-        let mut idle: Vec<_> = free.map(|(id, seat)| (*id, seat.idle_since)).collect();
-        idle.sort_by_key(|(id, since)| (*since, *id));
-        idle
+        let idle = self.stack.iter().filter_map(|(id, stamp)| {
+            let seat = self.seats.get(id).filter(|seat| seat.stamp == *stamp)?;
+            (seat.member.is_some() && seat.used == 0).then_some((*id, seat.idle_since))
+        });
+        idle.collect()
     }
 
     /// Whether nothing is left of it.
@@ -312,6 +336,7 @@ impl<W, M: Clone> Slots<W, M> {
             if taken.is_some() {
                 self.pass(now);
                 self.running += 1;
+                self.free -= 1;
                 return taken;
             }
         }

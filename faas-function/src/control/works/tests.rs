@@ -23,6 +23,8 @@ fn deploy(number: u64, instances: u32, evict: &[u128]) -> Step {
         revision: revision(number),
         instances,
         evict: evict.iter().copied().map(InstanceId::from_u128).collect(),
+        demanded: at(0),
+        decided: at(0),
         caused_by: DecisionId::from_u128(1),
     })
 }

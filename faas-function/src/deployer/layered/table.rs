@@ -3,9 +3,10 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use faas_core::explain::{DecisionClass, Reason};
-use faas_core::{DecisionId, Error, InstanceId, SandboxId, Timeline, WorkloadId};
+use faas_core::{DecisionId, Error, InstanceId, Monotonic, Phase, SandboxId, Timeline, WorkloadId};
 use faas_resource::workload::Replica;
 use tokio::sync::Notify;
 use tokio::task::{AbortHandle, JoinHandle};
@@ -38,10 +39,31 @@ pub(super) struct Deployed {
     pub(super) revision: Arc<FunctionRevision>,
     /// How many are wanted; `None` until somebody said it in this life.
     pub(super) replicas: Option<u32>,
+    lead: Lead,
     /// Failures in a row.
     pub(super) failures: u32,
     /// Requests to the manager go out in the order in which they were made up.
     pub(super) order: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// What went before the resource layer had its part: the same for all starts that one request asks
+/// for, and for none that replaces them later.
+#[derive(Default)]
+struct Lead {
+    scale: Duration,
+    plan: Duration,
+    starts: u32,
+}
+
+impl Lead {
+    /// For one start.
+    fn fill(&mut self, timeline: &mut Timeline) {
+        if let Some(rest) = self.starts.checked_sub(1) {
+            self.starts = rest;
+            timeline[Phase::Scale] = self.scale;
+            timeline[Phase::Plan] = self.plan;
+        }
+    }
 }
 
 pub(super) struct Tracked {
@@ -127,9 +149,26 @@ impl Table {
         self.workloads.entry(workload).or_insert_with(|| Deployed {
             revision,
             replicas: None,
+            lead: Lead::default(),
             failures: 0,
             order: Arc::default(),
         });
+    }
+
+    /// So many are wanted: since when, when that was decided, and until when it was planned.
+    pub(super) fn lead(&mut self, workload: WorkloadId, wanted: u32, times: [Monotonic; 3]) {
+        let [demanded, asked, planned] = times;
+        let there = u32::try_from(self.expendable(workload).len()).unwrap_or(u32::MAX);
+        let starts = wanted.saturating_sub(there);
+        // One that asks for no more than is there leaves those that start what they have.
+        let changes = |_: &&mut Deployed| starts > 0 || wanted == 0;
+        if let Some(deployed) = self.workloads.get_mut(&workload).filter(changes) {
+            deployed.lead = Lead {
+                scale: asked.since(demanded),
+                plan: planned.since(asked),
+                starts,
+            };
+        }
     }
 
     pub(super) fn forget(&mut self, workload: WorkloadId) {
@@ -248,7 +287,7 @@ impl Shared {
         revision: &Arc<FunctionRevision>,
         replica: &Replica,
         instance: Arc<dyn FunctionInstance>,
-        timeline: Timeline,
+        mut timeline: Timeline,
     ) {
         let id = instance.id();
         let reason = READY
@@ -257,11 +296,15 @@ impl Shared {
         let subjects = vec![id.into(), replica.sandbox.into()];
         let (class, cause) = (DecisionClass::Instance, replica.caused_by);
         let caused_by = Some(self.log.record(class, subjects, cause, vec![reason]));
-        let mut table = self.table();
+        let mut guard = self.table();
+        let table = &mut *guard;
         let Some(tracked) = table.instances.get_mut(&replica.sandbox) else {
             return;
         };
-        let workload = tracked.workload;
+        if let Some(deployed) = table.workloads.get_mut(&tracked.workload) {
+            deployed.failures = 0;
+            deployed.lead.fill(&mut timeline);
+        }
         let ready = Ready {
             revision: revision.clone(),
             instance,
@@ -269,9 +312,6 @@ impl Shared {
             caused_by,
         };
         tracked.ready = Some(ready.clone());
-        if let Some(deployed) = table.deployed(workload) {
-            deployed.failures = 0;
-        }
         self.emit(ready.event());
     }
 

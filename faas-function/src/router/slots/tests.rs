@@ -227,10 +227,18 @@ impl Model {
         assert_eq!(slots.running() as usize, self.held.len());
         assert_eq!(slots.busy(self.now), self.busy);
         assert_eq!(slots.ready(), self.limits.len());
+        let (mut free, mut idle) = (0, HashSet::new());
         for (instance, limit) in &self.limits {
             let held = self.held.iter().filter(|other| *other == instance).count();
             assert!(held <= *limit as usize, "over the limit");
+            free += *limit as usize - held;
+            idle.extend((held == 0).then_some(*instance));
         }
+        assert_eq!(slots.free() as usize, free);
+        let told = slots.idle();
+        assert!(told.is_sorted_by_key(|(_, since)| *since), "{told:?}");
+        let instances: HashSet<_> = told.iter().map(|(instance, _)| *instance).collect();
+        assert_eq!((told.len(), instances), (idle.len(), idle));
         let in_time = self.waiting.iter().any(|waits| self.in_time(waits));
         assert!(
             !in_time || slots.free() == 0,
