@@ -1,10 +1,10 @@
-//! The parameters of a [`ConcurrencyTarget`](super::ConcurrencyTarget).
+//! The parameters of a [`ConcurrencyTarget`](super::ConcurrencyTarget)(super::ConcurrencyTarget).
 
 use std::time::Duration;
 
 use faas_core::{Error, Result};
 
-/// The parameters of a [`ConcurrencyTarget`].
+/// The parameters of a [`ConcurrencyTarget`](super::ConcurrencyTarget).
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct ConcurrencyOptions {

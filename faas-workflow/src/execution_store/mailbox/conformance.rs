@@ -1,4 +1,4 @@
-//! The suite of [`Mailbox`](super::Mailbox)'s contract.
+//! The suite of [`Mailbox`]'s contract.
 
 use std::sync::Arc;
 use std::time::Duration;

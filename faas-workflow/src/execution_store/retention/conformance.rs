@@ -1,4 +1,4 @@
-//! The suite of [`Retention`](super::Retention)'s contract.
+//! The suite of [`Retention`]'s contract.
 
 use std::sync::Arc;
 use std::time::Duration;
