@@ -1,4 +1,4 @@
-//! The parameters of a [`ConcurrencyTarget`](super::ConcurrencyTarget)(super::ConcurrencyTarget).
+//! The parameters of a [`ConcurrencyTarget`](super::ConcurrencyTarget).
 
 use std::time::Duration;
 
