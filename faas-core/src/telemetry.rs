@@ -1,11 +1,13 @@
 //! The names of the metrics that the platform records through the [`metrics`] facade.
 //!
-//! Labels are bounded: `namespace` and `function` come from registered functions only, `start` is
-//! a [`StartKind`](crate::StartKind), `outcome` is `success`, `failure` or `error`.
+//! Labels are bounded: `namespace` and `function` come from registered functions only, and are empty
+//! for what is none; `start` is a [`StartKind`](crate::StartKind), or `none` for what never got an
+//! instance; `outcome` is `success`, `failure`, `error` (the platform failed, or refused it) or
+//! `cancelled` (the caller dropped it).
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
-/// Invocations that ended. Counter; `namespace`, `function`, `start`, `outcome`.
+/// Invocations that ended, each once however often it was tried. Counter; `namespace`, `function`, `start`, `outcome`.
 pub const INVOCATIONS: &str = "faas_invocations_total";
 /// From the door to the trailer. Histogram, seconds; `namespace`, `function`, `start`.
 pub const INVOCATION_SECONDS: &str = "faas_invocation_seconds";

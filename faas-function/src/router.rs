@@ -5,7 +5,9 @@ mod calls;
 pub mod conformance;
 mod demand;
 mod drain;
+mod grant;
 mod meters;
+mod places;
 mod pool;
 mod routes;
 mod slot_router;
@@ -94,6 +96,9 @@ impl std::fmt::Debug for AddInstance {
 ///   later waits as before.
 /// - **waits_no_longer**: without a deadline an invocation waits for as long as the router says,
 ///   and then answers `Exhausted` with `Retry::Safe`.
+/// - **fair_admission**: when the queue is full, an invocation of a tenant that has few places in it
+///   gets the place of the newest of the tenant that has most, which answers `Exhausted` with a
+///   retry-after.
 /// - **drains**: from the call of `drain` on, new invocations answer `Unavailable` with
 ///   `Retry::Safe`; it ends when none waits and none runs, or at its deadline with
 ///   `DeadlineExceeded`, and those that still wait then answer `Unavailable` with `Retry::Safe`.

@@ -40,7 +40,7 @@ struct Broken {
 impl FunctionRouter for Broken {
     async fn invoke(&self, mut call: Invocation) -> Result<Response> {
         match self.rule {
-            "fair" => call.caller = Caller::default(),
+            "fair" | "fair_admission" => call.caller = Caller::default(),
             "deadline_leaves_queue" => call.deadline = None,
             "weights_split" if call.function.qualifier != Qualifier::Latest => {
                 call.function = call.function.at(Qualifier::Latest);

@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use faas_core::explain::{DecisionClass, Reason, Subject};
 use faas_core::{
-    DecisionId, Error, ErrorKind, InstanceId, Invocation, Monotonic, Phase, Response, Result,
-    Retry, StartKind, Trailer,
+    Body, DecisionId, Error, ErrorKind, Frame, FunctionRef, InstanceId, Invocation, Monotonic,
+    Outcome, Phase, Response, Result, Retry, StartKind, Trailer,
 };
+use futures::StreamExt;
 
 use super::FunctionRouter;
-use super::drain;
-use super::pool::{Admission, Grant, Member, Pool, Waiter};
+use super::grant::{Grant, Member, Waiter};
+use super::meters::{End, Tally};
+use super::pool::{Admission, Pool};
 use super::slot_router::{INVOKE, SlotRouter};
 
 /// How many instances one invocation is tried on, if they turn out to be dead.
@@ -28,6 +30,11 @@ const LATE: Reason = Reason::new(
     "its time was over after {waited} in the queue",
 );
 const REFUSED: Reason = Reason::new("queue.refused", "no instance can be had: {why}");
+const DISPLACED: Reason = Reason::new(
+    "queue.displaced",
+    "the queue was full, and its tenant had the most places: it gave way to another tenant's",
+)
+.helped_by("try again later, or raise the bounds of the router's queues");
 const FULL: Reason = Reason::new(
     "queue.full",
     "{queued} wait for {function}: the queue is full",
@@ -42,11 +49,21 @@ struct Attempt {
     route: Duration,
     queue: Duration,
     granted: Monotonic,
+    /// Whether it is counted, or goes on elsewhere.
+    settled: bool,
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if !self.settled {
+            self.member.meters.dropped(self.start);
+        }
+    }
 }
 
 impl Attempt {
     /// Completes the trailer, and counts the invocation.
-    fn end(&self, trailer: &mut Trailer, now: impl FnOnce() -> Monotonic) {
+    fn end(&mut self, trailer: &mut Trailer, now: impl FnOnce() -> Monotonic) {
         let timeline = &mut trailer.timeline;
         if timeline[Phase::Run].is_zero() {
             timeline[Phase::Run] = now().since(self.granted);
@@ -59,8 +76,24 @@ impl Attempt {
         timeline[Phase::Route] = self.route;
         timeline[Phase::Queue] = self.queue;
         let took = timeline.total();
-        let outcome = Some(&trailer.outcome);
-        self.member.meters.ended(self.start, outcome, took);
+        let end = match &trailer.outcome {
+            Outcome::Success => End::Success,
+            Outcome::Failure(_) => End::Failure,
+        };
+        self.settle(end, took);
+    }
+
+    /// It failed with an error of the platform.
+    fn fail(&mut self, now: Monotonic) {
+        let took = now.since(self.granted);
+        let took = self.route.saturating_add(self.queue).saturating_add(took);
+        self.settle(End::Error, took);
+    }
+
+    fn settle(&mut self, end: End, took: Duration) {
+        if !std::mem::replace(&mut self.settled, true) {
+            self.member.meters.ended(self.start, end, took);
+        }
     }
 }
 
@@ -89,7 +122,7 @@ impl SlotRouter {
                 let pool = match self.latest(&invocation.function) {
                     Some(pool) => pool,
                     None => {
-                        let pool = Box::pin(self.resolve(&invocation.function)).await?;
+                        let pool = Box::pin(self.find(&invocation.function)).await?;
                         now = self.now();
                         pool
                     }
@@ -104,12 +137,13 @@ impl SlotRouter {
                     _ => continue,
                 };
                 let (member, permit, start) = grant.into_parts();
-                let attempt = Attempt {
+                let mut attempt = Attempt {
                     member,
                     start,
                     route: now.since(arrived).saturating_sub(waited),
                     queue: waited,
                     granted: now,
+                    settled: false,
                 };
                 // Kept for another instance: that this one is dead is known when it has it.
                 let kept = invocation.clone();
@@ -119,11 +153,12 @@ impl SlotRouter {
                     Err(error) => {
                         now = self.now();
                         failures += 1;
-                        let took = now.since(arrived);
-                        attempt.member.meters.ended(start, None, took);
-                        if !self.is_dead(&kept, instance.id(), &error) || failures >= ATTEMPTS {
+                        let dead = self.is_dead(&kept, instance.id(), &error);
+                        if !dead || failures >= ATTEMPTS {
+                            attempt.fail(now);
                             return Err(error);
                         }
+                        attempt.settled = true;
                         invocation = kept;
                     }
                 }
@@ -131,28 +166,37 @@ impl SlotRouter {
         }
     }
 
+    /// As [`resolve`](Self::resolve); what is no function is counted.
+    async fn find(&self, function: &FunctionRef) -> Result<Arc<Pool>> {
+        let tally = Tally::new(|end| self.unrouted.ended(end));
+        let found = self.resolve(function).await;
+        match &found {
+            Ok(_) => tally.goes_on(),
+            Err(_) => tally.fails(),
+        }
+        found
+    }
+
     /// A slot or a place in the queue; anything else means that there is another pool.
     fn admit(&self, pool: Arc<Pool>, invocation: &Invocation, now: Monotonic) -> Result<Admission> {
-        let deadline = invocation.deadline;
-        if deadline.is_some_and(|at| at <= now) {
-            return Err(late(invocation, "before it was routed"));
+        let refused = |pool: &Pool, error| {
+            pool.meters.unserved(End::Error);
+            Err(error)
+        };
+        if let Err(error) = at_the_door(&pool, invocation, now) {
+            return refused(&pool, error);
         }
-        let (size, limit) = (invocation.payload.len() as u64, pool.request_limit());
-        if size > limit {
-            let function = &invocation.function;
-            let message = format!("the payload for {function} has {size} bytes, {limit} at most");
-            return Err(Error::invalid(INVOKE, message));
-        }
-        match pool.admit(invocation.tenant(), deadline, now) {
-            Admission::Full { pool, queued } => Err(self.full(&pool, invocation, queued)),
-            Admission::Draining => Err(drain::refusal()),
-            Admission::Closed(Some(error)) => Err(error),
+        match pool.admit(invocation.tenant(), invocation.deadline, now) {
+            Admission::Full { pool, queued } => {
+                refused(&pool, self.full(&pool, invocation, queued))
+            }
+            Admission::Refused(pool, error) => refused(&pool, error),
             other => Ok(other),
         }
     }
 
     /// Completes the response as it ends, and counts the invocation.
-    fn account(&self, mut response: Response, attempt: Attempt) -> Response {
+    fn account(&self, mut response: Response, mut attempt: Attempt) -> Response {
         response.start = attempt.start;
         response.instance = Some(attempt.member.instance().id());
         if let Some(trailer) = response.body.trailer_mut() {
@@ -160,9 +204,15 @@ impl SlotRouter {
             return response;
         }
         let clock = self.shared.clock.clone();
-        response.body = response
-            .body
-            .map_trailer(move |trailer| attempt.end(trailer, || clock.now()));
+        let frames = response.body.into_frames().map(move |mut frame| {
+            match &mut frame {
+                Ok(Frame::Trailer(trailer)) => attempt.end(trailer, || clock.now()),
+                Ok(_) => {}
+                Err(_) => attempt.fail(clock.now()),
+            }
+            frame
+        });
+        response.body = Body::stream(frames);
         response
     }
 
@@ -198,17 +248,18 @@ impl SlotRouter {
             .with("function", function.as_str());
         self.decide(invocation, pool.workload(), None, reason);
         Error::exhausted(INVOKE, format!("the queue of {function} is full"))
-            .with_retry_after(self.retry_after)
+            .with_retry_after(self.shared.retry_after)
     }
 
     async fn wait(&self, mut waiter: Waiter, invocation: &Invocation) -> Result<(Grant, Duration)> {
         let since = self.now();
         let pool = waiter.pool.clone();
-        let (id, load) = (pool.id(), pool.load());
+        let tally = Tally::new(|end| pool.meters.unserved(end));
+        let id = pool.id();
         let reason = WAITS
             .with("function", id.function.to_string())
             .with("revision", id.number.0)
-            .with("queued", load.queued);
+            .with("queued", pool.queued());
         let waits = self.decide(invocation, pool.workload(), None, reason);
         // Whoever has said no deadline has one all the same.
         let longest = since + self.longest_wait;
@@ -219,6 +270,8 @@ impl SlotRouter {
             () = self.shared.clock.sleep_until(until) => {
                 drop(waiter);
                 let waited = self.now().since(since);
+                pool.meters.waited.record(waited.as_secs_f64());
+                tally.fails();
                 self.decide(invocation, pool.workload(), Some(waits), LATE.with("waited", waited));
                 return Err(self.unserved(invocation, until < longest));
             }
@@ -228,11 +281,16 @@ impl SlotRouter {
         let grant = match granted {
             Ok(grant) => grant,
             Err(error) => {
-                let why = REFUSED.with("why", error.to_string());
+                tally.fails();
+                let why = match error.kind() {
+                    ErrorKind::Exhausted => DISPLACED,
+                    _ => REFUSED.with("why", error.to_string()),
+                };
                 self.decide(invocation, pool.workload(), Some(waits), why);
                 return Err(error);
             }
         };
+        tally.goes_on();
         let reason = HANDED_OVER.with("waited", waited);
         self.decide(
             invocation,
@@ -250,8 +308,22 @@ impl SlotRouter {
         }
         let (id, longest) = (invocation.id, self.longest_wait);
         let message = format!("no slot was free for {id} within {longest:?}");
-        Error::exhausted(INVOKE, message).with_retry_after(self.retry_after)
+        Error::exhausted(INVOKE, message).with_retry_after(self.shared.retry_after)
     }
+}
+
+/// Whether it may come in at all.
+fn at_the_door(pool: &Pool, invocation: &Invocation, now: Monotonic) -> Result<()> {
+    if invocation.deadline.is_some_and(|at| at <= now) {
+        return Err(late(invocation, "before it was routed"));
+    }
+    let (size, limit) = (invocation.payload.len() as u64, pool.request_limit());
+    if size <= limit {
+        return Ok(());
+    }
+    let function = &invocation.function;
+    let message = format!("the payload for {function} has {size} bytes, {limit} at most");
+    Err(Error::invalid(INVOKE, message))
 }
 
 fn late(invocation: &Invocation, when: &str) -> Error {

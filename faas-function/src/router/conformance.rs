@@ -27,7 +27,7 @@ macro_rules! cases {
 cases! {
     never_over_the_limit queue_is_bounded hands_over fair deadline_leaves_queue drop_leaves_queue
     demand_is_pushed removed_gets_no_more weights_split unknown_function
-    refuses waits_no_longer drains
+    refuses waits_no_longer fair_admission drains
 }
 
 /// Expands to one `#[tokio::test]` per rule of [`FunctionRouter`](crate::FunctionRouter)'s
@@ -39,7 +39,7 @@ macro_rules! function_router_conformance {
         $crate::function_router_conformance! { @cases $factory;
             never_over_the_limit queue_is_bounded hands_over fair deadline_leaves_queue
             drop_leaves_queue demand_is_pushed removed_gets_no_more weights_split unknown_function
-            refuses waits_no_longer drains
+            refuses waits_no_longer fair_admission drains
         }
     };
     (@cases $factory:expr; $($case:ident)*) => {$(
@@ -82,11 +82,46 @@ pub async fn queue_is_bounded(factory: Factory) {
     let waiting: Vec<_> = (0..QUEUE).map(|_| stage.start_for("a")).collect();
     let full = |load: &crate::autoscaler::RevisionLoad| load.queued as usize == QUEUE;
     stage.until("the queue is full", full).await;
-    let refused = within("the refusal", stage.router.invoke(stage.call("worker"))).await;
-    let error = refused.expect_err("the queue is full");
-    assert_eq!(error.kind(), ErrorKind::Exhausted);
-    assert!(error.retry_after().is_some(), "says when to come again");
+    let refused = within("the refusal", stage.start_for("a")).await;
+    exhausted(refused.expect("no panic"));
     drop(waiting);
+}
+
+fn exhausted(refused: Result<Response>) {
+    let error = refused.expect_err("the queue is full");
+    assert_eq!(error.kind(), ErrorKind::Exhausted, "{error}");
+    assert!(error.retry_after().is_some(), "says when to come again");
+}
+
+/// "When the queue is full, an invocation of a tenant that has few places in it gets the place of
+/// the newest of the tenant that has most, which answers `Exhausted` with a retry-after."
+pub async fn fair_admission(factory: Factory) {
+    let stage = Stage::new(&factory).await;
+    let mut many = Vec::new();
+    for waiting in 1..=QUEUE {
+        many.push(stage.start_for("many"));
+        let waits = |l: &crate::autoscaler::RevisionLoad| l.queued as usize == waiting;
+        stage.until("it waits", waits).await;
+    }
+    let few = stage.start_for("few");
+    let newest = many.pop().expect("they wait");
+    exhausted(
+        within("the newest's refusal", newest)
+            .await
+            .expect("no panic"),
+    );
+    let full = |load: &crate::autoscaler::RevisionLoad| load.queued as usize == QUEUE;
+    stage.until("the queue is full", full).await;
+    assert!(
+        many.iter().all(|call| !call.is_finished()),
+        "the others wait"
+    );
+    let worker = stage.add(2);
+    worker.let_go(QUEUE);
+    answered(few).await;
+    for call in many {
+        answered(call).await;
+    }
 }
 
 /// "A waiting invocation gets the first slot that frees, of a new instance or of an old one."

@@ -1,22 +1,22 @@
 //! [`Pool`]: the instances and the queue of one revision.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use faas_core::explain::DecisionLog;
-use faas_core::{
-    Clock, DecisionId, Error, InstanceId, Monotonic, Namespace, Result, StartKind, Timeline,
-    WorkloadId,
-};
-use tokio::sync::oneshot;
+use faas_core::{Clock, Error, InstanceId, Monotonic, Namespace, WorkloadId};
 
 use super::AddInstance;
 use super::demand::Listeners;
+use super::drain;
+use super::grant::{Grant, Member, Receiver, Sender, Waiter};
 use super::meters::Meters;
+use super::places::Places;
 use super::slots::{Asked, HandOver, Slots, Taken, Ticket};
 use crate::autoscaler::{RevisionId, RevisionLoad};
 use crate::deployer::plan::workload_id;
-use crate::instance::{FunctionInstance, Permit, SlotOwner};
+use crate::instance::{Permit, SlotOwner};
 use crate::registry::FunctionRevision;
 
 /// What all pools of a router share.
@@ -24,51 +24,13 @@ pub(super) struct Shared {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) decisions: DecisionLog,
     pub(super) listeners: Listeners,
-    pub(super) queued: AtomicUsize,
-    pub(super) total_bound: usize,
+    pub(super) places: Arc<Places>,
     pub(super) queue_bound: usize,
+    /// When one that was refused may come again.
+    pub(super) retry_after: Duration,
     /// Whether new invocations are refused. It is read under a pool's lock, so that whoever sets
     /// it and then looks at the pool sees all that it will ever run.
     pub(super) draining: AtomicBool,
-}
-
-/// An instance, and how it came to be.
-pub(super) struct Member {
-    instance: Arc<dyn FunctionInstance>,
-    pub(super) meters: Arc<Meters>,
-    timeline: Timeline,
-    caused_by: Option<DecisionId>,
-}
-
-impl Member {
-    pub(super) fn instance(&self) -> &dyn FunctionInstance {
-        &*self.instance
-    }
-
-    /// Where the time of its start went.
-    pub(super) fn started(&self) -> &Timeline {
-        &self.timeline
-    }
-}
-
-/// A slot, and what to do with it.
-pub(super) struct Grant {
-    member: Arc<Member>,
-    pub(super) permit: Permit,
-    start: StartKind,
-}
-
-impl Grant {
-    /// The instance, the right to its slot, and what the invocation is.
-    pub(super) fn into_parts(self) -> (Arc<Member>, Permit, StartKind) {
-        (self.member, self.permit, self.start)
-    }
-
-    /// The scaling decision that the instance was started for, if the invocation waited for it.
-    pub(super) fn caused_by(&self) -> Option<DecisionId> {
-        let waited_for = self.start == StartKind::Cold;
-        self.member.caused_by.filter(|_| waited_for)
-    }
 }
 
 /// What became of a request for a slot.
@@ -79,14 +41,12 @@ pub(super) enum Admission {
         pool: Arc<Pool>,
         queued: usize,
     },
-    Draining,
-    /// Nothing will ever run here; without an error, another pool has taken its place.
-    Closed(Option<Error>),
+    /// Nothing runs here any more: why.
+    Refused(Arc<Pool>, Error),
+    /// Another pool has taken its place.
+    Elsewhere,
 }
 
-/// Answers one that waits.
-type Sender = oneshot::Sender<Result<Grant>>;
-type Receiver = oneshot::Receiver<Result<Grant>>;
 type Pairs = Vec<(Sender, Grant)>;
 
 struct State {
@@ -182,6 +142,11 @@ impl Pool {
         load
     }
 
+    /// Invocations that wait.
+    pub(super) fn queued(&self) -> usize {
+        self.state().slots.queued()
+    }
+
     /// Takes a slot, or waits for one.
     pub(super) fn admit(
         self: Arc<Self>,
@@ -190,11 +155,15 @@ impl Pool {
         now: Monotonic,
     ) -> Admission {
         let mut state = self.state();
-        if let Some(why) = &state.closed {
-            return Admission::Closed(why.clone());
-        }
-        if self.shared.draining.load(Ordering::Acquire) {
-            return Admission::Draining;
+        let refused = match &state.closed {
+            Some(None) => return Admission::Elsewhere,
+            Some(Some(why)) => Some(why.clone()),
+            None => None,
+        };
+        let draining = || self.shared.draining.load(Ordering::Acquire);
+        if let Some(why) = refused.or_else(|| draining().then(drain::refusal)) {
+            drop(state);
+            return Admission::Refused(self, why);
         }
         if let Some(taken) = state.slots.take(now) {
             drop(state);
@@ -204,43 +173,55 @@ impl Pool {
         let asked = self.queue(&mut state, tenant, deadline, now);
         let queued = state.slots.queued();
         drop(state);
-        self.changed();
-        match asked {
-            Some((ticket, receiver)) => Admission::Queued(Waiter {
-                pool: self,
-                tenant: tenant.clone(),
-                ticket,
-                receiver,
-            }),
-            None => Admission::Full { pool: self, queued },
+        let Some((ticket, receiver, displaced)) = asked else {
+            return Admission::Full { pool: self, queued };
+        };
+        if let Some(displaced) = displaced {
+            displaced.send(Err(self.displaced()));
         }
+        self.changed();
+        Admission::Queued(Waiter::new(self, tenant.clone(), ticket, receiver))
     }
 
+    /// A place in the queue, and who lost one for it.
     fn queue(
         &self,
         state: &mut State,
         tenant: &Namespace,
         deadline: Option<Monotonic>,
         now: Monotonic,
-    ) -> Option<(Ticket, Receiver)> {
-        let queued = self.shared.queued.fetch_add(1, Ordering::Relaxed);
-        let (sender, receiver) = oneshot::channel();
-        if queued < self.shared.total_bound
-            && let Asked::Queued(ticket) = state.slots.ask(tenant, deadline, sender, now)
-        {
-            self.meters.depth.increment(1.0);
-            return Some((ticket, receiver));
+    ) -> Option<(Ticket, Receiver, Option<Sender>)> {
+        let place = self.shared.places.take(tenant)?;
+        let (sender, receiver) = Sender::new(place, self.meters.clone());
+        match state.slots.ask(tenant, deadline, sender, now) {
+            Asked::Queued(ticket) => Some((ticket, receiver, None)),
+            Asked::Displaced(ticket, other) => Some((ticket, receiver, Some(other))),
+            // No slot was free a moment ago, under the same lock.
+            Asked::Full | Asked::Granted(_) => None,
         }
-        self.shared.queued.fetch_sub(1, Ordering::Relaxed);
-        None
+    }
+
+    /// Why one loses its place.
+    fn displaced(&self) -> Error {
+        let function = &self.revision.function;
+        let message = format!(
+            "the queue of {function} is full, and its tenant has the most places: the newest gave \
+             way to another tenant's"
+        );
+        Error::exhausted("invoke", message).with_retry_after(self.shared.retry_after)
+    }
+
+    /// One that waits leaves.
+    pub(super) fn leave(&self, tenant: &Namespace, ticket: Ticket) {
+        let left = self.state().slots.leave(tenant, ticket);
+        if left.is_some() {
+            drop(left);
+            self.changed();
+        }
     }
 
     fn grant(self: Arc<Self>, taken: Taken<Arc<Member>>) -> Grant {
-        Grant {
-            permit: Permit::new(self, taken.instance),
-            member: taken.member,
-            start: taken.start,
-        }
+        Grant::new(taken.member, Permit::new(self, taken.instance), taken.start)
     }
 
     /// Pairs what was handed over with who gets it, to be sent without the lock: a grant whose
@@ -254,41 +235,30 @@ impl Pool {
         pairs.collect()
     }
 
-    fn send(&self, pairs: Pairs) {
+    fn send(pairs: Pairs) {
         for (waiter, grant) in pairs {
-            self.left_queue(1);
-            // An error is a grant to one that is gone; dropping it frees the slot.
-            drop(waiter.send(Ok(grant)));
+            waiter.send(Ok(grant));
         }
-    }
-
-    fn left_queue(&self, count: usize) {
-        self.shared.queued.fetch_sub(count, Ordering::Relaxed);
-        self.meters.depth.decrement(count as f64);
     }
 
     /// An instance takes invocations; false if another pool has taken this one's place.
     pub(super) fn add(&self, add: &AddInstance) -> bool {
         let (id, limit) = (add.instance.id(), add.revision.config.concurrency);
-        let member = Arc::new(Member {
-            instance: add.instance.clone(),
-            meters: self.meters.clone(),
-            timeline: add.timeline,
-            caused_by: add.caused_by,
-        });
+        let member = Arc::new(Member::new(add, self.meters.clone()));
         let mut state = self.state();
         if matches!(state.closed, Some(None)) {
             return false;
         }
-        let now = self.shared.clock.now();
+        let (now, ready) = (self.shared.clock.now(), state.slots.ready());
         let handed = state.slots.add(id, member, limit, add.start, now);
         if state.slots.free() >= state.hinted {
             state.hinted = 0;
         }
         let pairs = self.pair(handed);
-        self.meters.instances.set(state.slots.ready() as f64);
+        let more = state.slots.ready() - ready;
         drop(state);
-        self.send(pairs);
+        self.meters.instances.increment(more as f64);
+        Self::send(pairs);
         self.changed();
         true
     }
@@ -297,8 +267,11 @@ impl Pool {
     pub(super) fn remove(&self, instance: InstanceId) {
         let mut state = self.state();
         let member = state.slots.remove(instance);
-        self.meters.instances.set(state.slots.ready() as f64);
         drop(state);
+        if member.is_some() {
+            // Of this pool alone: other revisions of the function have instances, too.
+            self.meters.instances.decrement(1.0);
+        }
         // Without the lock: what an instance does when it is dropped is its own.
         drop(member);
         self.changed();
@@ -347,10 +320,8 @@ impl Pool {
     }
 
     fn dismiss(&self, waiters: Vec<Sender>, error: &Error) {
-        self.left_queue(waiters.len());
         for waiter in waiters {
-            // An error is one that is gone.
-            drop(waiter.send(Err(error.clone())));
+            waiter.send(Err(error.clone()));
         }
         self.changed();
     }
@@ -390,36 +361,10 @@ impl SlotOwner for Pool {
         match handed {
             Some(handed) => {
                 let pairs = self.pair([handed]);
-                self.send(pairs);
+                Self::send(pairs);
                 self.changed();
             }
             None => self.stir(),
-        }
-    }
-}
-
-/// A place in a queue; dropping it leaves the queue, or frees a slot that was just granted.
-pub(super) struct Waiter {
-    pub(super) pool: Arc<Pool>,
-    tenant: Namespace,
-    ticket: Ticket,
-    receiver: Receiver,
-}
-
-impl Waiter {
-    /// The slot, or why there will be none.
-    pub(super) async fn granted(&mut self) -> Result<Grant> {
-        let lost = |_| Error::internal("invoke", "its place in the queue was lost");
-        (&mut self.receiver).await.map_err(lost)?
-    }
-}
-
-impl Drop for Waiter {
-    fn drop(&mut self) {
-        let left = self.pool.state().slots.leave(&self.tenant, self.ticket);
-        if left.is_some() {
-            self.pool.left_queue(1);
-            self.pool.changed();
         }
     }
 }

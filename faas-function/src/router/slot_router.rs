@@ -1,6 +1,6 @@
 //! [`SlotRouter`]: the default router.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -13,9 +13,12 @@ use faas_core::{
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use hashbrown::HashMap;
+use tracing::{Instrument, field};
 
 use super::demand::Listeners;
 use super::drain;
+use super::meters::Unrouted;
+use super::places::Places;
 use super::pool::{Pool, Shared};
 use super::routes::Routes;
 use super::snapshot::Snapshot;
@@ -29,9 +32,10 @@ pub(super) const INVOKE: &str = "invoke";
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct SlotRouterOptions {
-    /// Invocations that may wait for one revision.
+    /// Invocations that may wait for one revision. When so many do, a tenant that has fewer than
+    /// another gets a place from that one.
     pub queue: usize,
-    /// Invocations that may wait in all.
+    /// Invocations that may wait in all; those of one tenant at most four fifths of it.
     pub total: usize,
     /// How long one waits that has no deadline, or a later one.
     pub longest_wait: Duration,
@@ -84,7 +88,7 @@ pub struct SlotRouter {
     owners: RwLock<HashMap<InstanceId, Arc<Pool>>>,
     random: Mutex<SeededRandom>,
     pub(super) longest_wait: Duration,
-    pub(super) retry_after: Duration,
+    pub(super) unrouted: Unrouted,
 }
 
 impl std::fmt::Debug for SlotRouter {
@@ -103,9 +107,9 @@ impl SlotRouter {
             clock: parts.clock.clone(),
             decisions: parts.decisions,
             listeners: Listeners::default(),
-            queued: AtomicUsize::new(0),
-            total_bound: options.total,
+            places: Places::new(options.total),
             queue_bound: options.queue,
+            retry_after: options.retry_after,
             draining: AtomicBool::new(false),
         });
         let routes = Arc::new(Routes::new(shared.clone()));
@@ -119,8 +123,34 @@ impl SlotRouter {
             owners: RwLock::default(),
             random: Mutex::new(SeededRandom::new(options.seed)),
             longest_wait: options.longest_wait,
-            retry_after: options.retry_after,
+            unrouted: Unrouted::new(),
         })
+    }
+
+    /// Runs an invocation, within a span if anybody records it.
+    fn traced(&self, invocation: Invocation) -> BoxFuture<'_, Result<Response>> {
+        let span = tracing::info_span!(
+            "invoke",
+            function = %invocation.function,
+            invocation = %invocation.id,
+            trace_id = field::Empty,
+            parent_id = field::Empty,
+        );
+        if span.is_disabled() {
+            return Box::pin(self.route(invocation));
+        }
+        let trace = invocation.trace;
+        if trace.is_present() {
+            span.record(
+                "trace_id",
+                field::display(format_args!("{:032x}", trace.trace_id)),
+            );
+            span.record(
+                "parent_id",
+                field::display(format_args!("{:016x}", trace.parent_id)),
+            );
+        }
+        Box::pin(self.route(invocation).instrument(span))
     }
 
     /// The pool of the newest revision of a function, if it was called before.
@@ -225,7 +255,7 @@ impl FunctionRouter for SlotRouter {
         'a: 'f,
         Self: 'f,
     {
-        Box::pin(self.route(invocation))
+        self.traced(invocation)
     }
 
     fn prewarm(&self, hint: PrewarmHint) {
@@ -281,7 +311,7 @@ impl Invoker for SlotRouter {
         'a: 'f,
         Self: 'f,
     {
-        Box::pin(self.route(invocation))
+        self.traced(invocation)
     }
 
     fn prewarm(&self, hint: PrewarmHint) {

@@ -23,11 +23,13 @@ pub struct Taken<M> {
 
 /// What became of a request for a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked<M> {
+pub enum Asked<W, M> {
     /// It has one.
     Granted(Taken<M>),
     /// It waits.
     Queued(Ticket),
+    /// It waits in place of another tenant's newest, which waits no longer.
+    Displaced(Ticket, W),
     /// The queue is full.
     Full,
 }
@@ -99,7 +101,8 @@ struct Waiting<W> {
 /// A pick is the instance that was used last and has room, so that the others can go: amortised
 /// O(1), by a stack whose outdated entries are skipped when they come up. Waiting invocations are
 /// served in turn by tenant, and within a tenant as they came; those whose deadline has passed are
-/// passed over. `W` is what the caller remembers of a waiting invocation, `M` what it knows of an
+/// passed over. When the queue is full, a tenant that has less of it gets its place from the one that
+/// has most, which loses its newest: so nobody is kept out by the length of another's queue. `W` is what the caller remembers of a waiting invocation, `M` what it knows of an
 /// instance.
 #[derive(Debug)]
 pub struct Slots<W, M> {
@@ -147,19 +150,23 @@ impl<W, M: Clone> Slots<W, M> {
         self.pick(false, now)
     }
 
-    /// Takes a free slot, or waits for one.
+    /// Takes a free slot, or waits for one, if need be in the place of another.
     pub fn ask(
         &mut self,
         tenant: &Namespace,
         deadline: Option<Monotonic>,
         waiter: W,
         now: Monotonic,
-    ) -> Asked<M> {
+    ) -> Asked<W, M> {
         if let Some(taken) = self.take(now) {
             return Asked::Granted(taken);
         }
+        let mut displaced = None;
         if self.queued >= self.bound {
-            return Asked::Full;
+            displaced = self.displace(tenant);
+            if displaced.is_none() {
+                return Asked::Full;
+            }
         }
         let ticket = Ticket(self.next_ticket);
         self.next_ticket += 1;
@@ -169,7 +176,27 @@ impl<W, M: Clone> Slots<W, M> {
             self.turn.push_back(tenant.clone());
         }
         queue.insert(ticket, Waiting { deadline, waiter });
-        Asked::Queued(ticket)
+        match displaced {
+            Some(waiter) => Asked::Displaced(ticket, waiter),
+            None => Asked::Queued(ticket),
+        }
+    }
+
+    /// Takes the newest of the tenant whose queue is the longest, if it stays at least as long as
+    /// that of `tenant` becomes.
+    fn displace(&mut self, tenant: &Namespace) -> Option<W> {
+        let own = self.tenants.get(tenant).map_or(0, BTreeMap::len);
+        // Most who find the queue full have filled it themselves: they cost no look at the others.
+        if 2 * own + 2 > self.queued {
+            return None;
+        }
+        let others = self.tenants.iter();
+        let (longest, queue) = others.max_by_key(|(name, queue)| (queue.len(), *name))?;
+        if queue.len() < own + 2 {
+            return None;
+        }
+        let (longest, newest) = (longest.clone(), *queue.last_key_value()?.0);
+        self.leave(&longest, newest)
     }
 
     /// Leaves the queue; `None` if it no longer waits.

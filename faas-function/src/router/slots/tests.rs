@@ -13,7 +13,7 @@ fn id(n: u128) -> InstanceId {
     InstanceId::from_u128(n)
 }
 
-fn granted(asked: Asked<()>) -> Taken<()> {
+fn granted<W: std::fmt::Debug>(asked: Asked<W, ()>) -> Taken<()> {
     match asked {
         Asked::Granted(taken) => taken,
         other => panic!("not granted: {other:?}"),
@@ -79,6 +79,27 @@ fn full_leave_and_remove() {
     slots.ask(&a, None, 4, NOW);
     assert!(slots.release(id(1), NOW).is_none());
     assert_eq!((slots.running(), slots.queued()), (0, 1));
+}
+
+#[test]
+fn a_full_queue_is_shared_out() {
+    let mut slots = Slots::<_, ()>::new(4, NOW);
+    let (many, few) = (tenant("many"), tenant("few"));
+    for name in ["m1", "m2", "m3", "m4"] {
+        assert!(matches!(
+            slots.ask(&many, None, name, NOW),
+            Asked::Queued(_)
+        ));
+    }
+    assert_eq!(slots.ask(&many, None, "m5", NOW), Asked::Full);
+    for (name, newest) in [("f1", "m4"), ("f2", "m3")] {
+        let Asked::Displaced(_, displaced) = slots.ask(&few, None, name, NOW) else {
+            panic!("{name} gets no place");
+        };
+        assert_eq!((displaced, slots.queued()), (newest, 4));
+    }
+    assert_eq!(slots.ask(&few, None, "f3", NOW), Asked::Full);
+    assert_eq!(slots.ask(&many, None, "m5", NOW), Asked::Full);
 }
 
 #[derive(Debug, Clone)]
@@ -161,6 +182,25 @@ impl Model {
         }
     }
 
+    fn waits_of(&self, tenant: &Namespace) -> usize {
+        let ours = self.waiting.iter().filter(|w| w.tenant == *tenant);
+        ours.count()
+    }
+
+    /// The newest of the longest queue made room for one of `tenant`.
+    fn displaced(&mut self, tenant: &Namespace, newest: u64) {
+        let at = self.waiting.iter().position(|w| w.number == newest);
+        let at = at.expect("it waited");
+        let loser = self.waiting[at].tenant.clone();
+        let newer = |w: &Waits| w.tenant == loser && w.number > newest;
+        assert!(!self.waiting.iter().any(newer), "not its newest");
+        let length = self.waits_of(&loser);
+        let longest = self.waiting.iter().map(|w| self.waits_of(&w.tenant)).max();
+        assert_eq!(Some(length), longest, "not the longest");
+        assert!(length >= self.waits_of(tenant) + 2, "it had no more");
+        self.waiting.remove(at);
+    }
+
     fn run(&mut self, slots: &mut Slots<u64, ()>, step: &Step) {
         let now = self.now;
         match step {
@@ -177,7 +217,22 @@ impl Model {
                         ticket,
                         deadline,
                     }),
-                    Asked::Full => assert_eq!(self.waiting.len(), 5),
+                    Asked::Displaced(ticket, newest) => {
+                        assert_eq!(self.waiting.len(), 5);
+                        self.displaced(&tenant, newest);
+                        self.waiting.push(Waits {
+                            number,
+                            tenant,
+                            ticket,
+                            deadline,
+                        });
+                    }
+                    Asked::Full => {
+                        assert_eq!(self.waiting.len(), 5);
+                        let own = self.waits_of(&tenant);
+                        let mut others = self.waiting.iter().map(|w| self.waits_of(&w.tenant));
+                        assert!(others.all(|other| other < own + 2), "kept out");
+                    }
                 }
             }
             Step::Leave(n) if !self.waiting.is_empty() => {
