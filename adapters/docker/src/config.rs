@@ -132,8 +132,8 @@ impl DockerNodeBuilder {
         self
     }
 
-    /// Its sandboxes go with the node: dropping it removes them, as far as the engine answers, and
-    /// what is left (after a crash) is removed by the next node of these names.
+    /// What an earlier life of the node left is removed when it starts, and not taken up. (Dropping a
+    /// node removes nothing, for that takes requests to the engine: `DockerNode::clear` does.)
     pub fn ephemeral(mut self) -> Self {
         self.outlive_us = false;
         self
