@@ -277,6 +277,13 @@ impl std::error::Error for Error {
     }
 }
 
+/// What a panic said, for whoever reports one that was caught.
+pub fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("it panicked without a message")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

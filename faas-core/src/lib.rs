@@ -54,7 +54,7 @@ pub use body::{Body, Frame};
 pub use clock::{Clock, Hold, Monotonic, TokioClock};
 pub use component::{Component, Description, PlatformMap, Provision};
 pub use digest::Digest;
-pub use error::{Error, ErrorKind, Result, Retry};
+pub use error::{Error, ErrorKind, Result, Retry, panic_message};
 pub use function_ref::{FunctionRef, Qualifier};
 pub use handler::{Handler, HandlerCall, HandlerRegistry, HandlerReply};
 pub use id::{

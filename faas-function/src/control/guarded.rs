@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use faas_core::{Monotonic, PolicyContext, SeededRandom};
+use faas_core::{Monotonic, PolicyContext, SeededRandom, panic_message};
 
 use crate::FunctionAutoscaler;
 use crate::autoscaler::{Fleet, FleetChange, ScaleDecision};
@@ -71,17 +71,10 @@ impl Guarded {
             Err(panic) => {
                 self.panics = self.panics.saturating_add(1);
                 self.again = Some(now + Backoff::after(self.panics));
-                let (panic, policy) = (text(&*panic), self.policy.describe().name);
+                let (panic, policy) = (panic_message(&*panic), self.policy.describe().name);
                 tracing::error!(%policy, what, panic, "the autoscaler panicked: what it decided last stays");
                 None
             }
         }
     }
-}
-
-fn text(panic: &(dyn std::any::Any + Send)) -> &str {
-    let string = panic.downcast_ref::<String>().map(String::as_str);
-    string
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("it did not say why")
 }

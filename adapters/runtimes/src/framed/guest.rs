@@ -37,7 +37,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use faas_core::{
     Clock, ContentType, FunctionError, Handler, HandlerCall, HandlerReply, Invocation,
-    InvocationId, Payload, TokioClock,
+    InvocationId, Payload, TokioClock, panic_message,
 };
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
@@ -148,10 +148,7 @@ async fn connection(
 }
 
 fn panicked(panic: &(dyn std::any::Any + Send)) -> FunctionError {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    let text = text.unwrap_or_else(|| "it panicked without a message".to_owned());
-    FunctionError::new(FunctionError::PANIC, text)
+    FunctionError::new(FunctionError::PANIC, panic_message(panic))
 }
 
 async fn request(head: Head, wire: &mut Wire) -> io::Result<HandlerCall> {

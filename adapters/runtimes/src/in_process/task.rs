@@ -5,7 +5,7 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
-use faas_core::{Clock, Error, FunctionError, HandlerReply, Retry};
+use faas_core::{Clock, Error, FunctionError, HandlerReply, Retry, panic_message};
 use futures::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio::task::{JoinError, JoinHandle};
@@ -155,9 +155,5 @@ impl<T: Send + 'static> Drop for Task<T> {
 
 /// A panic is the function's failure.
 pub(super) fn panicked(panic: &(dyn Any + Send)) -> FunctionError {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    let message = text
-        .or_else(|| panic.downcast_ref::<String>().cloned())
-        .unwrap_or_else(|| "it panicked without a message".to_owned());
-    FunctionError::new(FunctionError::PANIC, message)
+    FunctionError::new(FunctionError::PANIC, panic_message(panic))
 }

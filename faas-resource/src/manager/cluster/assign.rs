@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use faas_core::explain::Reason;
-use faas_core::{
-    Error, HookName, Monotonic, NodeName, PolicyContext, Result, SandboxId, WorkloadId,
-};
+use faas_core::{Error, HookName, Monotonic, NodeName, Result, SandboxId, WorkloadId};
 
 use super::core::{Core, Stage, Template};
 use crate::agent::SandboxStatus;
@@ -87,10 +85,7 @@ impl Core {
             return Ok(());
         };
         self.vacate(id, &node);
-        let mut context = PolicyContext::new(now, self.random);
-        let batch = std::slice::from_ref(&request);
-        let answer = self.scheduler.schedule(&mut context, &self.cluster, batch);
-        self.random = context.random;
+        let answer = self.ask_scheduler(std::slice::from_ref(&request), now);
         self.occupy(id, &node, &own);
         match answer.into_iter().next() {
             Some(Placement::On {

@@ -5,7 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use faas_core::explain::{DecisionClass, Reason};
-use faas_core::{Error, Monotonic, NodeName, PolicyContext, SandboxId, WorkloadId, telemetry};
+use faas_core::{
+    Error, Monotonic, NodeName, PolicyContext, SandboxId, WorkloadId, panic_message, telemetry,
+};
 
 use super::core::{Core, Sandbox, Stage};
 use crate::scheduler::{Placement, PlacementRequest};
@@ -47,12 +49,16 @@ impl Core {
 
     /// A scheduler that panics has answered nothing: it is the application's, and the manager goes
     /// on without it.
-    fn ask_scheduler(&mut self, batch: &[PlacementRequest], now: Monotonic) -> Vec<Placement> {
+    pub(super) fn ask_scheduler(
+        &mut self,
+        batch: &[PlacementRequest],
+        now: Monotonic,
+    ) -> Vec<Placement> {
         let mut context = PolicyContext::new(now, self.random);
         let (scheduler, cluster) = (&mut self.scheduler, &self.cluster);
         let asked = AssertUnwindSafe(|| scheduler.schedule(&mut context, cluster, batch));
-        let placements = catch_unwind(asked).unwrap_or_else(|_| {
-            tracing::error!("the scheduler panicked");
+        let placements = catch_unwind(asked).unwrap_or_else(|panic| {
+            tracing::error!(panic = panic_message(&*panic), "the scheduler panicked");
             Vec::new()
         });
         self.random = context.random;
