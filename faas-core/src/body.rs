@@ -75,27 +75,32 @@ impl Body {
         }
     }
 
-    /// The trailer's fields changed in place when the body is whole, or as it passes by.
+    /// Has `change` see the end as it passes by, now if the body is whole: the trailer, whose fields
+    /// it may change, or the error that comes instead. If neither is read, it is dropped.
     #[must_use]
-    pub fn map_trailer(self, change: impl FnOnce(&mut Trailer) + Send + 'static) -> Self {
+    pub fn map_end(
+        self,
+        change: impl FnOnce(Result<&mut Trailer, &Error>) + Send + 'static,
+    ) -> Self {
         match self.0 {
             Repr::Whole(bytes, mut trailer) => {
-                change(&mut trailer);
+                change(Ok(&mut trailer));
                 Self(Repr::Whole(bytes, trailer))
             }
             Repr::Stream(frames) => {
                 let mut change = Some(change);
-                Self::stream(frames.map(move |frame| {
-                    frame.map(|frame| match (frame, change.take()) {
-                        (Frame::Trailer(mut trailer), Some(change)) => {
-                            change(&mut trailer);
-                            Frame::Trailer(trailer)
-                        }
-                        (frame, unused) => {
-                            change = unused;
-                            frame
-                        }
-                    })
+                Self::stream(frames.map(move |mut frame| {
+                    let end = match &mut frame {
+                        Ok(Frame::Data(_)) => None,
+                        Ok(Frame::Trailer(trailer)) => Some(Ok(trailer)),
+                        Err(error) => Some(Err(&*error)),
+                    };
+                    if let Some(end) = end
+                        && let Some(change) = change.take()
+                    {
+                        change(end);
+                    }
+                    frame
                 }))
             }
         }
@@ -184,7 +189,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_passing_trailer_can_be_changed() {
-        let body = parts(&["x"], true).map_trailer(|t| t.usage.duration = std::time::Duration::MAX);
+        let body = parts(&["x"], true).map_end(|end| {
+            end.unwrap().usage.duration = std::time::Duration::MAX;
+        });
         let (_, trailer) = body.collect(9).await.unwrap();
         assert_eq!(trailer.usage.duration, std::time::Duration::MAX);
     }

@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use faas_core::explain::{DecisionClass, Reason, Subject};
 use faas_core::{
-    Body, DecisionId, Error, ErrorKind, Frame, FunctionRef, InstanceId, Invocation, Monotonic,
-    Outcome, Phase, Response, Result, Retry, StartKind, Trailer,
+    DecisionId, Error, ErrorKind, FunctionRef, InstanceId, Invocation, Monotonic, Outcome, Phase,
+    Response, Result, Retry, StartKind, Trailer,
 };
-use futures::StreamExt;
 
 use super::FunctionRouter;
-use super::grant::{Grant, Member, Waiter};
+use super::grant::{Answer, Grant, Member, Waiter};
 use super::meters::{End, Tally};
 use super::pool::{Admission, Pool};
 use super::slot_router::{INVOKE, SlotRouter};
@@ -204,15 +203,10 @@ impl SlotRouter {
             return response;
         }
         let clock = self.shared.clock.clone();
-        let frames = response.body.into_frames().map(move |mut frame| {
-            match &mut frame {
-                Ok(Frame::Trailer(trailer)) => attempt.end(trailer, || clock.now()),
-                Ok(_) => {}
-                Err(_) => attempt.fail(clock.now()),
-            }
-            frame
+        response.body = response.body.map_end(move |end| match end {
+            Ok(trailer) => attempt.end(trailer, || clock.now()),
+            Err(_) => attempt.fail(clock.now()),
         });
-        response.body = Body::stream(frames);
         response
     }
 
@@ -264,33 +258,39 @@ impl SlotRouter {
         // Whoever has said no deadline has one all the same.
         let longest = since + self.longest_wait;
         let until = invocation.deadline.map_or(longest, |at| at.min(longest));
-        let granted = tokio::select! {
+        let answer = tokio::select! {
             biased;
-            granted = waiter.granted() => granted,
-            () = self.shared.clock.sleep_until(until) => {
-                drop(waiter);
-                let waited = self.now().since(since);
-                pool.meters.waited.record(waited.as_secs_f64());
-                tally.fails();
-                self.decide(invocation, pool.workload(), Some(waits), LATE.with("waited", waited));
-                return Err(self.unserved(invocation, until < longest));
-            }
+            answer = waiter.answer() => Some(answer),
+            () = self.shared.clock.sleep_until(until) => None,
         };
+        drop(waiter);
         let waited = self.now().since(since);
         pool.meters.waited.record(waited.as_secs_f64());
-        let grant = match granted {
-            Ok(grant) => grant,
-            Err(error) => {
-                tally.fails();
-                let why = match error.kind() {
-                    ErrorKind::Exhausted => DISPLACED,
-                    _ => REFUSED.with("why", error.to_string()),
-                };
-                self.decide(invocation, pool.workload(), Some(waits), why);
-                return Err(error);
+        let (why, error) = match answer {
+            Some(Answer::Granted(grant)) => {
+                tally.goes_on();
+                return Ok((self.handed_over(invocation, grant, waits, waited), waited));
+            }
+            Some(Answer::Displaced(error)) => (DISPLACED, error),
+            Some(Answer::Refused(error)) => (REFUSED.with("why", error.to_string()), error),
+            None => {
+                let error = self.unserved(invocation, until < longest);
+                (LATE.with("waited", waited), error)
             }
         };
-        tally.goes_on();
+        tally.fails();
+        self.decide(invocation, pool.workload(), Some(waits), why);
+        Err(error)
+    }
+
+    /// It has waited, and has its slot.
+    fn handed_over(
+        &self,
+        invocation: &Invocation,
+        grant: Grant,
+        waits: DecisionId,
+        waited: Duration,
+    ) -> Grant {
         let reason = HANDED_OVER.with("waited", waited);
         self.decide(
             invocation,
@@ -298,7 +298,7 @@ impl SlotRouter {
             grant.caused_by().or(Some(waits)),
             reason,
         );
-        Ok((grant, waited))
+        grant
     }
 
     /// Why one that has waited is not served.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use faas_core::{DecisionId, Error, Namespace, Result, StartKind, Timeline};
+use faas_core::{DecisionId, Error, Namespace, StartKind, Timeline};
 use tokio::sync::oneshot;
 
 use super::AddInstance;
@@ -80,9 +80,18 @@ impl Drop for Waits {
     }
 }
 
+/// What one that waits is answered.
+pub(super) enum Answer {
+    Granted(Grant),
+    /// There will be no slot.
+    Refused(Error),
+    /// Another tenant's has its place now.
+    Displaced(Error),
+}
+
 /// Answers one that waits.
 pub(super) struct Sender {
-    to: oneshot::Sender<Result<Grant>>,
+    to: oneshot::Sender<Answer>,
     waits: Waits,
 }
 
@@ -98,7 +107,7 @@ impl Sender {
     }
 
     /// Answers; what is answered counts no longer as one that waits.
-    pub(super) fn send(self, answer: Result<Grant>) {
+    pub(super) fn send(self, answer: Answer) {
         let Self { to, waits } = self;
         drop(waits);
         // An error is an answer to one that is gone; dropping a grant frees the slot.
@@ -106,7 +115,7 @@ impl Sender {
     }
 }
 
-pub(super) type Receiver = oneshot::Receiver<Result<Grant>>;
+pub(super) type Receiver = oneshot::Receiver<Answer>;
 
 /// A place in a queue; dropping it leaves the queue, or frees a slot that was just granted.
 pub(super) struct Waiter {
@@ -132,9 +141,10 @@ impl Waiter {
     }
 
     /// The slot, or why there will be none.
-    pub(super) async fn granted(&mut self) -> Result<Grant> {
-        let lost = |_| Error::internal("invoke", "its place in the queue was lost");
-        (&mut self.receiver).await.map_err(lost)?
+    pub(super) async fn answer(&mut self) -> Answer {
+        let lost =
+            |_| Answer::Refused(Error::internal("invoke", "its place in the queue was lost"));
+        (&mut self.receiver).await.unwrap_or_else(lost)
     }
 }
 

@@ -31,17 +31,26 @@ pub(super) enum End {
     Cancelled,
 }
 
-const STARTS: [StartKind; 3] = [StartKind::Cold, StartKind::Warm, StartKind::Prewarmed];
-/// The labels of [`STARTS`], and of what never got an instance.
-const LABELS: [&str; 4] = ["cold", "warm", "prewarmed", "none"];
+/// How invocations start, and what never got an instance, by [`place`].
+const STARTS: [&str; 4] = ["cold", "warm", "prewarmed", "none"];
+const UNSERVED: usize = 3;
 const ENDS: [&str; 4] = ["success", "failure", "error", "cancelled"];
+
+/// Where the meters of a start stand.
+const fn place(start: StartKind) -> usize {
+    match start {
+        StartKind::Cold => 0,
+        StartKind::Warm => 1,
+        StartKind::Prewarmed => 2,
+    }
+}
 
 impl Meters {
     pub(super) fn new(revision: &FunctionRevision) -> Self {
         let namespace = revision.function.namespace.to_string();
         let function = revision.function.name.to_string();
         let labels = [("namespace", namespace), ("function", function)];
-        let ended = LABELS.map(|start| {
+        let ended = STARTS.map(|start| {
             ENDS.map(|outcome| {
                 let [namespace, function] = labels.clone();
                 let labels = [
@@ -53,9 +62,10 @@ impl Meters {
                 metrics::counter!(INVOCATIONS, &labels)
             })
         });
-        let seconds = STARTS.map(|start| {
+        let starts = [StartKind::Cold, StartKind::Warm, StartKind::Prewarmed];
+        let seconds = starts.map(|start| {
             let [namespace, function] = labels.clone();
-            let labels = [namespace, function, ("start", start.to_string())];
+            let labels = [namespace, function, ("start", STARTS[place(start)].into())];
             metrics::histogram!(INVOCATION_SECONDS, &labels)
         });
         Self {
@@ -69,18 +79,18 @@ impl Meters {
 
     /// An invocation ended that had an instance; `took` is from the door to its trailer or error.
     pub(super) fn ended(&self, start: StartKind, end: End, took: Duration) {
-        self.ended[start as usize][end as usize].increment(1);
-        self.seconds[start as usize].record(took.as_secs_f64());
+        self.ended[place(start)][end as usize].increment(1);
+        self.seconds[place(start)].record(took.as_secs_f64());
     }
 
     /// The caller has dropped an invocation that had an instance.
     pub(super) fn dropped(&self, start: StartKind) {
-        self.ended[start as usize][End::Cancelled as usize].increment(1);
+        self.ended[place(start)][End::Cancelled as usize].increment(1);
     }
 
     /// An invocation ended that never got an instance, or none that lived.
     pub(super) fn unserved(&self, end: End) {
-        self.ended[STARTS.len()][end as usize].increment(1);
+        self.ended[UNSERVED][end as usize].increment(1);
     }
 }
 
@@ -93,7 +103,7 @@ impl Unrouted {
             let labels = [
                 ("namespace", ""),
                 ("function", ""),
-                ("start", LABELS[STARTS.len()]),
+                ("start", STARTS[UNSERVED]),
                 ("outcome", outcome),
             ];
             metrics::counter!(INVOCATIONS, &labels)

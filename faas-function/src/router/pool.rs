@@ -10,7 +10,7 @@ use faas_core::{Clock, Error, InstanceId, Monotonic, Namespace, WorkloadId};
 use super::AddInstance;
 use super::demand::Listeners;
 use super::drain;
-use super::grant::{Grant, Member, Receiver, Sender, Waiter};
+use super::grant::{Answer, Grant, Member, Receiver, Sender, Waiter};
 use super::meters::Meters;
 use super::places::Places;
 use super::slots::{Asked, HandOver, Slots, Taken, Ticket};
@@ -177,7 +177,7 @@ impl Pool {
             return Admission::Full { pool: self, queued };
         };
         if let Some(displaced) = displaced {
-            displaced.send(Err(self.displaced()));
+            displaced.send(Answer::Displaced(self.displaced()));
         }
         self.changed();
         Admission::Queued(Waiter::new(self, tenant.clone(), ticket, receiver))
@@ -237,7 +237,7 @@ impl Pool {
 
     fn send(pairs: Pairs) {
         for (waiter, grant) in pairs {
-            waiter.send(Ok(grant));
+            waiter.send(Answer::Granted(grant));
         }
     }
 
@@ -321,7 +321,7 @@ impl Pool {
 
     fn dismiss(&self, waiters: Vec<Sender>, error: &Error) {
         for waiter in waiters {
-            waiter.send(Err(error.clone()));
+            waiter.send(Answer::Refused(error.clone()));
         }
         self.changed();
     }

@@ -102,8 +102,8 @@ struct Waiting<W> {
 /// O(1), by a stack whose outdated entries are skipped when they come up. Waiting invocations are
 /// served in turn by tenant, and within a tenant as they came; those whose deadline has passed are
 /// passed over. When the queue is full, a tenant that has less of it gets its place from the one that
-/// has most, which loses its newest: so nobody is kept out by the length of another's queue. `W` is what the caller remembers of a waiting invocation, `M` what it knows of an
-/// instance.
+/// has most, which loses its newest: so nobody is kept out by the length of another's queue. `W` is
+/// what the caller remembers of a waiting invocation, `M` what it knows of an instance.
 #[derive(Debug)]
 pub struct Slots<W, M> {
     seats: HashMap<InstanceId, Seat<M>>,
