@@ -99,7 +99,6 @@ pub struct FilterScore {
     scores: Vec<(f64, Box<dyn Score>)>,
     enough: usize,
     memory: Memory,
-    looks: u64,
 }
 
 impl Default for FilterScore {
@@ -134,7 +133,6 @@ impl FilterScore {
             scores: Vec::new(),
             enough: ENOUGH,
             memory: Memory::default(),
-            looks: 0,
         }
     }
 
@@ -159,18 +157,12 @@ impl FilterScore {
         self
     }
 
-    /// How often it has looked at a node since it was made: what its searches cost.
-    pub fn looks(&self) -> u64 {
-        self.looks
-    }
-
     fn refusal(
-        &mut self,
+        &self,
         request: &PlacementRequest,
         node: &NodeView,
         scene: &Scene<'_>,
     ) -> Option<Reason> {
-        self.looks += 1;
         let mut filters = self.filters.iter();
         filters.find_map(|filter| filter.refuses(request, node, scene))
     }
