@@ -31,6 +31,8 @@
 pub mod body;
 pub mod clock;
 pub mod component;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 pub mod digest;
 pub mod encoding;
 pub mod error;

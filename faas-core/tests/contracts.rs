@@ -2,45 +2,7 @@
 
 use faas_core::{clock, handler, invoker, store};
 
-/// The names of the bold rules of the only or the named `# Contract` in a source file.
-fn rules(source: &str, of: &str) -> Vec<String> {
-    let end = source.find(&format!("pub trait {of}")).expect("the trait");
-    let start = source[..end].rfind("/// # Contract").expect("its contract");
-    source[start..end]
-        .lines()
-        .filter_map(|line| line.strip_prefix("/// - **")?.split_once("**"))
-        .map(|(rule, _)| rule.to_owned())
-        .collect()
-}
-
-/// The names that a suite's macro expands to.
-fn expanded(source: &str, of: &str) -> Vec<String> {
-    let start = source
-        .find(&format!("macro_rules! {of}"))
-        .expect("the macro");
-    let list = source[start..].split_once("@cases").expect("its list").1;
-    let list = list.split_once("$factory;").expect("its factory").1;
-    let list = list.split_once('}').expect("its end").0;
-    list.split_whitespace().map(str::to_owned).collect()
-}
-
-fn names<T>(cases: &[(&'static str, T)]) -> Vec<String> {
-    cases.iter().map(|(name, _)| (*name).to_owned()).collect()
-}
-
-macro_rules! agree {
-    ($($test:ident: $trait:literal in $source:literal, $macro:literal in $suite:literal, $cases:expr;)*) => {$(
-        #[test]
-        fn $test() {
-            let rules = rules(include_str!($source), $trait);
-            assert!(!rules.is_empty());
-            assert_eq!(names($cases), rules, "the suite against the contract");
-            let expanded = expanded(include_str!($suite), $macro);
-            assert_eq!(expanded, rules, "the macro against the contract");
-        }
-    )*};
-}
-agree! {
+faas_core::contracts_and_suites_agree! {
     of_store: "Store" in "../src/store.rs",
         "store_conformance" in "../src/store/conformance.rs", store::conformance::CASES;
     of_clock: "Clock" in "../src/clock.rs",

@@ -134,24 +134,8 @@ async fn passes(name: &str, fault: Fault) -> bool {
     tokio::spawn(case(fixture(fault))).await.is_ok()
 }
 
-macro_rules! caught {
-    ($($rule:ident: $($fault:ident)*;)*) => {
-        $(#[tokio::test(start_paused = true)]
-        async fn $rule() {
-            $(
-                let caught = !passes(stringify!($rule), Fault::$fault).await;
-                assert!(caught, "{:?} is not caught", Fault::$fault);
-            )*
-        })*
-
-        #[test]
-        fn every_case_has_a_dialler_that_it_catches() {
-            let caught = [$(stringify!($rule)),*];
-            assert!(CASES.iter().map(|(name, _)| *name).eq(caught));
-        }
-    };
-}
-caught! {
+faas_core::suite_catches! {
+    CASES, passes, Fault;
     fresh_connection: Garbles;
     drop_closes: KeepsOpen;
     dial_cancels: LeavesHalfOpen;

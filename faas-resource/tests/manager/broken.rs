@@ -293,24 +293,8 @@ async fn the_unbroken_passes() {
     }
 }
 
-macro_rules! caught {
-    ($($rule:ident: $($fault:ident)*;)*) => {
-        $(#[tokio::test(start_paused = true)]
-        async fn $rule() {
-            $(
-                let caught = !passes(stringify!($rule), Fault::$fault).await;
-                assert!(caught, "{:?} is not caught", Fault::$fault);
-            )*
-        })*
-
-        #[test]
-        fn every_case_has_a_manager_that_it_catches() {
-            let caught = [$(stringify!($rule)),*];
-            assert!(CASES.iter().map(|(name, _)| *name).eq(caught));
-        }
-    };
-}
-caught! {
+faas_core::suite_catches! {
+    CASES, passes, Fault;
     apply_is_durable: StoresNothing;
     apply_replaces: ReplacesForBounds KeepsOutdated;
     apply_validates: TellsHalf;

@@ -1,40 +1,19 @@
 //! Each rule of a contract has a case of its name, and each suite's macro expands to all of them.
 
+use faas_core::conformance::assert_agreement;
 use faas_workflow::engine::control::conformance::{CHANGE_CASES, QUERY_CASES, REDRIVE_CASES};
 use faas_workflow::execution_store::{self, mailbox, retention};
 use faas_workflow::{engine, program, registry, scheduler};
-
-/// The names of the bold rules of the only or the named `# Contract` in a source file.
-fn rules(source: &str, of: &str) -> Vec<String> {
-    let end = source.find(&format!("pub trait {of}")).expect("the trait");
-    let start = source[..end].rfind("/// # Contract").expect("its contract");
-    source[start..end]
-        .lines()
-        .filter_map(|line| line.strip_prefix("/// - **")?.split_once("**"))
-        .map(|(rule, _)| rule.to_owned())
-        .collect()
-}
-
-/// The names that a suite's macro expands to.
-fn expanded(source: &str, of: &str) -> Vec<String> {
-    let start = source
-        .find(&format!("macro_rules! {of}"))
-        .expect("the macro");
-    let list = source[start..].split_once("@cases").expect("its list").1;
-    let list = list.split_once("$factory,").expect("its factory").1;
-    let list = list.split_once(')').expect("its end").0;
-    list.split_whitespace().map(str::to_owned).collect()
-}
 
 macro_rules! agree {
     ($($test:ident: $trait:literal in $source:literal, $macro:literal in $suite:literal, $cases:expr;)*) => {$(
         #[test]
         fn $test() {
-            let rules = rules(include_str!(concat!("../../src/", $source)), $trait);
-            assert!(!rules.is_empty());
-            assert_eq!($cases, rules, "the suite against the contract");
-            let suite = include_str!(concat!("../../src/", $suite, "/conformance.rs"));
-            assert_eq!(expanded(suite, $macro), rules, "the macro against the contract");
+            assert_agreement(
+                (include_str!(concat!("../../src/", $source)), $trait),
+                (include_str!(concat!("../../src/", $suite, "/conformance.rs")), $macro),
+                $cases.iter().copied(),
+            );
         }
     )*};
 }
