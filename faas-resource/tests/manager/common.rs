@@ -134,6 +134,11 @@ pub(crate) async fn gone(events: &mut BoxStream<'static, WorkloadEvent>) -> Repl
     }
 }
 
+pub(crate) async fn apply(layer: &ResourceLayer, spec: &WorkloadSpec) {
+    let applied = layer.manager().apply(spec.clone()).await;
+    applied.expect("a good spec");
+}
+
 pub(crate) async fn scale(layer: &ResourceLayer, workload: WorkloadId, running: u32) {
     let request = ScaleRequest::running(workload, running);
     layer.manager().scale(request).await.expect("a good test");

@@ -10,7 +10,7 @@ use faas_resource::scheduler::FilterScore;
 use faas_resource::{NamingService, NodeAgent, ResourceLayer};
 use futures::StreamExt;
 
-use crate::common::{cluster, gone, hook_name, next, ready, scale};
+use crate::common::{apply, cluster, gone, hook_name, next, ready, scale};
 
 #[tokio::test(start_paused = true)]
 async fn a_restart_adopts_and_starts_nothing_twice() {
@@ -19,11 +19,7 @@ async fn a_restart_adopts_and_starts_nothing_twice() {
     {
         let layer = cluster.start().await;
         let mut events = layer.manager().watch();
-        layer
-            .manager()
-            .apply(spec.clone())
-            .await
-            .expect("a good test");
+        apply(&layer, &spec).await;
         scale(&layer, spec.id, 3).await;
         for _ in 0..3 {
             ready(&mut events).await;
@@ -71,23 +67,11 @@ async fn a_changed_spec_replaces_the_replicas() {
     let mut spec = cluster.spec("echo");
     spec.min = 1;
     let mut events = layer.manager().watch();
-    layer
-        .manager()
-        .apply(spec.clone())
-        .await
-        .expect("a good test");
+    apply(&layer, &spec).await;
     let old = ready(&mut events).await;
-    layer
-        .manager()
-        .apply(spec.clone())
-        .await
-        .expect("a good test");
+    apply(&layer, &spec).await;
     spec.sandbox.environment.insert("A".into(), "1".into());
-    layer
-        .manager()
-        .apply(spec.clone())
-        .await
-        .expect("a good test");
+    apply(&layer, &spec).await;
     assert_eq!(gone(&mut events).await.sandbox, old.sandbox);
     let status = layer.manager().get(spec.id).await.expect("a good test");
     assert!(
@@ -103,11 +87,7 @@ async fn dropping_it_leaves_no_task() {
     let cluster = cluster();
     let layer = cluster.start().await;
     let spec = cluster.spec("echo");
-    layer
-        .manager()
-        .apply(spec.clone())
-        .await
-        .expect("a good test");
+    apply(&layer, &spec).await;
     scale(&layer, spec.id, 2).await;
     drop(layer);
     for _ in 0..10 {
@@ -159,11 +139,7 @@ async fn endpoints_are_bound_and_unbound() {
         .expect("a layer");
     let spec = cluster.spec("echo");
     let mut events = layer.manager().watch();
-    layer
-        .manager()
-        .apply(spec.clone())
-        .await
-        .expect("a good spec");
+    apply(&layer, &spec).await;
     let prefix = Path::new("sandboxes").expect("a path");
     let mut names = naming.watch(&prefix, Revision::default());
     scale(&layer, spec.id, 1).await;
@@ -196,25 +172,23 @@ async fn names_of_the_dead_of_an_earlier_life_are_swept() {
         layer.build().await.expect("a layer")
     };
     let spec = cluster.spec("echo");
-    let survivor = {
+    let all = Path::new("sandboxes").expect("a path");
+    let mut names = naming.watch(&all, Revision::default());
+    let [survivor, dead] = {
         let layer = life().await;
         let mut events = layer.manager().watch();
-        layer
-            .manager()
-            .apply(spec.clone())
-            .await
-            .expect("a good spec");
+        apply(&layer, &spec).await;
         scale(&layer, spec.id, 2).await;
         let (one, other) = (ready(&mut events).await, ready(&mut events).await);
-        let all = Path::new("sandboxes").expect("a path");
-        while naming.list(&all).await.expect("it answers").0.len() < 2 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+        for _ in 0..2 {
+            let bound = names.next().await.expect("no end").expect("no error");
+            assert!(matches!(bound, NamingEvent::Bound(_)), "{bound:?}");
         }
         drop(layer);
         // It ends while nobody is there to see it.
         let stopped = cluster.node.stop(other.sandbox, Duration::ZERO).await;
         stopped.expect("it stops");
-        one.sandbox
+        [one, other].map(|replica| format!("sandboxes/one/{}", replica.sandbox))
     };
     let elsewhere = Path::new("sandboxes/two/0000000000000000000000000000000f");
     let elsewhere = elsewhere.expect("a path");
@@ -223,16 +197,17 @@ async fn names_of_the_dead_of_an_earlier_life_are_swept() {
         .await
         .expect("it is bound");
     let _layer = life().await;
-    let here = Path::new("sandboxes/one").expect("a path");
-    loop {
-        let (names, _) = naming.list(&here).await.expect("it answers");
-        let survivor = format!("sandboxes/one/{survivor}");
-        assert!(names.iter().any(|name| name.path.as_str() == survivor));
-        if names.len() == 1 {
-            break;
+    let unbound = loop {
+        let change = names.next().await.expect("no end").expect("no error");
+        if let NamingEvent::Unbound(name, _) = change {
+            break name;
         }
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    };
+    assert_eq!(unbound.as_str(), dead, "the wrong name was swept");
+    let here = Path::new("sandboxes/one").expect("a path");
+    let (left, _) = naming.list(&here).await.expect("it answers");
+    let left: Vec<_> = left.iter().map(|name| name.path.as_str()).collect();
+    assert_eq!(left, [survivor]);
     let theirs = naming.resolve(&elsewhere).await.expect("it answers");
     assert!(theirs.is_some(), "the name of another node is not ours");
 }

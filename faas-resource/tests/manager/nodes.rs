@@ -86,9 +86,14 @@ async fn a_node_that_is_silent_at_first_is_taken_up_later() {
         assert_eq!(ready(&mut events).await.node.as_str(), "two");
     }
     ground.nodes[0].gate.shut(false);
-    while manager.capacity().await.expect("it answers").nodes < 2 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    // Nobody tells of capacity: it is asked for until it is there, in paused time.
+    let taken_up = async {
+        while manager.capacity().await.expect("it answers").nodes < 2 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let taken_up = tokio::time::timeout(Duration::from_secs(60), taken_up).await;
+    taken_up.expect("the node is taken up in time");
     assert_eq!(ground.running().await.len(), 3);
 }
 

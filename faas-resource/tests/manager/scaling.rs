@@ -8,7 +8,7 @@ use faas_resource::NodeAgent;
 use faas_resource::agent::{ExitCause, SandboxPhase};
 use faas_resource::workload::{Priority, ScaleRequest, WorkloadEvent};
 
-use crate::common::{cluster, gone, next, ready, scale};
+use crate::common::{apply, cluster, gone, next, ready, scale};
 
 #[tokio::test(start_paused = true)]
 async fn scales_up_and_down_and_removes() {
@@ -16,11 +16,7 @@ async fn scales_up_and_down_and_removes() {
     let layer = cluster.start().await;
     let spec = cluster.spec("echo");
     let mut events = layer.manager().watch();
-    layer
-        .manager()
-        .apply(spec.clone())
-        .await
-        .expect("a good test");
+    apply(&layer, &spec).await;
     scale(&layer, spec.id, 3).await;
     let first = ready(&mut events).await;
     ready(&mut events).await;
@@ -66,11 +62,7 @@ async fn replaces_the_dead_and_backs_off() {
     let mut spec = cluster.spec("echo");
     spec.min = 1;
     let mut events = layer.manager().watch();
-    layer
-        .manager()
-        .apply(spec.clone())
-        .await
-        .expect("a good test");
+    apply(&layer, &spec).await;
     for _ in 0..4 {
         let replica = ready(&mut events).await;
         cluster
@@ -102,11 +94,7 @@ async fn waiting_is_explained_and_ends() {
     let (a, b) = (cluster.spec("echo"), cluster.spec("echo"));
     let mut events = layer.manager().watch();
     for spec in [&a, &b] {
-        layer
-            .manager()
-            .apply(spec.clone())
-            .await
-            .expect("a good test");
+        apply(&layer, spec).await;
     }
     scale(&layer, a.id, 10).await;
     for _ in 0..10 {
@@ -129,11 +117,7 @@ async fn a_start_that_fails_is_told_and_tried_again() {
     let layer = cluster.start().await;
     let spec = cluster.spec("missing");
     let mut events = layer.manager().watch();
-    layer
-        .manager()
-        .apply(spec.clone())
-        .await
-        .expect("a good test");
+    apply(&layer, &spec).await;
     scale(&layer, spec.id, 1).await;
     for _ in 0..3 {
         let replica = gone(&mut events).await;
@@ -161,11 +145,7 @@ async fn the_higher_priority_gets_room() {
     high.priority = Priority(1);
     let mut events = layer.manager().watch();
     for spec in [&low, &high] {
-        layer
-            .manager()
-            .apply(spec.clone())
-            .await
-            .expect("a good spec");
+        apply(&layer, spec).await;
     }
     scale(&layer, low.id, 10).await;
     for _ in 0..10 {
