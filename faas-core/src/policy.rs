@@ -1,8 +1,10 @@
 //! What every policy is given: the time, and a seeded source of randomness.
 //!
 //! Policies (R3, F6, W3, the queue and the pick inside F5) are deterministic state machines
-//! without I/O, clock or lock, so that the same object runs live, in a simulator, and in shadow
+//! without I/O, clock or lock, so that the same object can run live, in a simulator, or in shadow
 //! beside the active one.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::{Deserialize, Serialize};
 
@@ -22,6 +24,22 @@ impl PolicyContext {
     /// The surroundings of a decision at `now`.
     pub const fn new(now: Monotonic, random: SeededRandom) -> Self {
         Self { now, random }
+    }
+
+    /// Asks a policy, with `random` as it goes on from question to question.
+    ///
+    /// # Errors
+    /// What the policy panicked with. It is the application's, and so is its state, whatever is left
+    /// of that: who asks goes on without an answer, and may ask again.
+    pub fn ask<T>(
+        now: Monotonic,
+        random: &mut SeededRandom,
+        question: impl FnOnce(&mut Self) -> T,
+    ) -> std::thread::Result<T> {
+        let mut context = Self::new(now, *random);
+        let answer = catch_unwind(AssertUnwindSafe(|| question(&mut context)));
+        *random = context.random;
+        answer
     }
 }
 
@@ -60,6 +78,27 @@ impl SeededRandom {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_policy_that_panics_gives_no_answer_and_randomness_goes_on() {
+        let mut random = SeededRandom::new(7);
+        let asked = PolicyContext::ask(Monotonic::ZERO, &mut random, |context| {
+            context.random.next_u64();
+            panic!("it is a bad policy");
+        });
+        let asked: std::thread::Result<()> = asked;
+        assert_eq!(
+            crate::panic_message(&*asked.unwrap_err()),
+            "it is a bad policy"
+        );
+        let mut other = SeededRandom::new(7);
+        other.next_u64();
+        let next = PolicyContext::ask(Monotonic::ZERO, &mut random, |context| {
+            context.random.next_u64()
+        });
+        assert_eq!(next.unwrap(), other.next_u64());
+        assert_eq!(random, other);
+    }
 
     #[test]
     fn repeats_for_a_seed_and_stays_in_bounds() {

@@ -1,7 +1,5 @@
 //! [`Guarded`]: a policy that may panic, and does not end the loop by it.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use faas_core::{Monotonic, PolicyContext, SeededRandom, panic_message};
 
 use crate::FunctionAutoscaler;
@@ -61,12 +59,9 @@ impl Guarded {
         now: Monotonic,
         question: impl FnOnce(&mut dyn FunctionAutoscaler, &mut PolicyContext) -> T,
     ) -> Option<T> {
-        let mut context = PolicyContext::new(now, self.random);
-        // The policy's state is its own: whatever the panic left of it, it is asked again with it.
-        let asked = AssertUnwindSafe(|| question(&mut *self.policy, &mut context));
-        let answer = catch_unwind(asked);
-        self.random = context.random;
-        match answer {
+        let policy = &mut *self.policy;
+        let asked = PolicyContext::ask(now, &mut self.random, |context| question(policy, context));
+        match asked {
             Ok(answer) => Some(answer),
             Err(panic) => {
                 self.panics = self.panics.saturating_add(1);

@@ -1,7 +1,6 @@
 //! What the scheduler answers, and what becomes of it.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use faas_core::explain::{DecisionClass, Reason};
@@ -54,15 +53,14 @@ impl Core {
         batch: &[PlacementRequest],
         now: Monotonic,
     ) -> Vec<Placement> {
-        let mut context = PolicyContext::new(now, self.random);
         let (scheduler, cluster) = (&mut self.scheduler, &self.cluster);
-        let asked = AssertUnwindSafe(|| scheduler.schedule(&mut context, cluster, batch));
-        let placements = catch_unwind(asked).unwrap_or_else(|panic| {
+        let asked = PolicyContext::ask(now, &mut self.random, |context| {
+            scheduler.schedule(context, cluster, batch)
+        });
+        asked.unwrap_or_else(|panic| {
             tracing::error!(panic = panic_message(&*panic), "the scheduler panicked");
             Vec::new()
-        });
-        self.random = context.random;
-        placements
+        })
     }
 
     /// Asks again a little later: no change of the cluster will bring an answer.
