@@ -36,12 +36,13 @@ pub(crate) fn read(
         let (mut reader, mut output, follow) = state?;
         match output.next().await {
             Some(Ok(piece)) => {
-                let done = reader.lines.take(piece, !follow, &*reader.clock);
+                let done = reader.lines.take(piece, &*reader.clock);
                 Some((done.map(Ok).collect(), Some((reader, output, follow))))
             }
             Some(Err(error)) => Some((vec![Err(error)], None)),
             // Who follows an engine may miss the last that was written: that is kept.
             None if follow => {
+                reader.lines.again();
                 let since = reader.lines.last().map_or(0, Timestamp::as_second);
                 let rest = reader.open(false, i32::try_from(since).unwrap_or(0));
                 Some((Vec::new(), Some((reader, rest, false))))
@@ -82,9 +83,35 @@ impl Reader {
 #[derive(Debug, Default)]
 struct Part {
     at: Option<Timestamp>,
-    /// When the last piece was written, of this line or an earlier one.
-    last: Option<Timestamp>,
     text: BytesMut,
+    taken: Taken,
+}
+
+/// How far a stream was taken. A time alone does not say it: all pieces of one line bear the time of
+/// the first.
+#[derive(Debug, Default, Clone, Copy)]
+struct Taken {
+    last: Option<Timestamp>,
+    /// How many messages of that time were taken, and how many of them have come once more.
+    count: usize,
+    again: usize,
+}
+
+impl Taken {
+    /// Whether a message that comes once more was taken before.
+    fn has(&mut self, at: Option<Timestamp>) -> bool {
+        let same = at.is_some() && at == self.last && self.again < self.count;
+        self.again += usize::from(same);
+        same || at.is_some() && at < self.last
+    }
+
+    fn add(&mut self, at: Option<Timestamp>) {
+        if at > self.last {
+            (self.last, self.count) = (at, 0);
+        }
+        self.count += usize::from(at == self.last);
+        self.again = self.count;
+    }
 }
 
 /// Puts the pieces of lines together, each stream's by themselves.
@@ -92,15 +119,15 @@ struct Part {
 struct Lines {
     out: Part,
     err: Part,
+    /// Whether the engine tells all once more.
+    anew: bool,
 }
 
 impl Lines {
-    /// Takes one message of the engine: a line or a piece of one, after its time. With `new`, only
-    /// what is later than all before of its stream.
+    /// Takes one message of the engine: a line or a piece of one, after its time.
     fn take(
         &mut self,
         output: LogOutput,
-        new: bool,
         clock: &dyn Clock,
     ) -> impl Iterator<Item = LogLine> + use<> {
         let (stream, part) = match &output {
@@ -109,50 +136,47 @@ impl Lines {
         };
         let message = output.into_bytes();
         let (at, text) = split(&message);
-        if new && at.is_some() && at <= part.last {
+        if self.anew && part.taken.has(at) {
             return None.into_iter();
         }
-        part.last = at.max(part.last);
-        part.at = part.at.or(at);
+        part.taken.add(at);
+        part.at
+            .get_or_insert_with(|| at.unwrap_or_else(|| clock.wall()));
         let ends = text.ends_with(b"\n");
         let text = text.strip_suffix(b"\n").unwrap_or(text);
         let room = LONGEST.saturating_sub(part.text.len());
         part.text.extend_from_slice(&text[..text.len().min(room)]);
-        let done = ends.then(|| {
-            let last = part.last;
-            line(
-                stream,
-                std::mem::replace(
-                    part,
-                    Part {
-                        last,
-                        ..Part::default()
-                    },
-                ),
-                clock.wall(),
-            )
-        });
-        done.into_iter()
+        let done = ends.then(|| part.line(stream));
+        done.flatten().into_iter()
+    }
+
+    /// From here on the engine tells what it has once more; only what was not taken yet is.
+    fn again(&mut self) {
+        self.anew = true;
+        (self.out.taken.again, self.err.taken.again) = (0, 0);
     }
 
     /// Up to when all is there of both streams.
     fn last(&self) -> Option<Timestamp> {
-        self.out.last.min(self.err.last)
+        self.out.taken.last.min(self.err.taken.last)
     }
 
     /// What was never ended.
-    fn rest(self) -> impl Iterator<Item = LogLine> {
-        let rest = [(LogStream::Out, self.out), (LogStream::Err, self.err)];
-        let rest = rest.into_iter().filter(|(_, part)| !part.text.is_empty());
-        rest.map(|(stream, part)| line(stream, part, Timestamp::UNIX_EPOCH))
+    fn rest(&mut self) -> impl Iterator<Item = LogLine> + use<> {
+        let rest = [self.out.line(LogStream::Out), self.err.line(LogStream::Err)];
+        let rest = rest.into_iter().flatten();
+        rest.filter(|line| !line.text.is_empty())
     }
 }
 
-fn line(stream: LogStream, part: Part, otherwise: Timestamp) -> LogLine {
-    LogLine {
-        at: part.at.unwrap_or(otherwise),
-        stream,
-        text: part.text.freeze(),
+impl Part {
+    /// The line as far as it is there, if it has begun; another one begins.
+    fn line(&mut self, stream: LogStream) -> Option<LogLine> {
+        Some(LogLine {
+            at: self.at.take()?,
+            stream,
+            text: std::mem::take(&mut self.text).freeze(),
+        })
     }
 }
 
@@ -193,7 +217,7 @@ mod tests {
         ];
         let mut read = Vec::new();
         for piece in pieces {
-            read.extend(lines.take(piece, false, &clock));
+            read.extend(lines.take(piece, &clock));
         }
         read.extend(lines.rest());
         let texts = read
@@ -214,12 +238,31 @@ mod tests {
         let clock = TokioClock::new();
         let mut lines = Lines::default();
         let old = || out("2026-01-02T03:04:05Z one\n");
-        assert_eq!(lines.take(old(), false, &clock).count(), 1);
-        assert_eq!(lines.take(old(), true, &clock).count(), 0);
+        assert_eq!(lines.take(old(), &clock).count(), 1);
+        lines.again();
+        assert_eq!(lines.take(old(), &clock).count(), 0);
         let more = out("2026-01-02T03:04:06Z two\n");
-        assert_eq!(lines.take(more, true, &clock).count(), 1);
+        assert_eq!(lines.take(more, &clock).count(), 1);
         let other = err("2026-01-02T03:04:05Z of its own\n");
-        assert_eq!(lines.take(other, true, &clock).count(), 1);
+        assert_eq!(lines.take(other, &clock).count(), 1);
+    }
+
+    #[test]
+    fn pieces_of_one_time_are_taken_once_each() {
+        let clock = TokioClock::new();
+        let pieces = ["a", "b", "c\n"].map(|text| format!("2026-01-02T03:04:05Z {text}"));
+        let taken = |lines: &mut Lines, pieces: &[String]| {
+            let pieces = pieces.iter();
+            let done = pieces.flat_map(|piece| lines.take(out(piece), &clock));
+            done.map(|line| line.text).collect::<Vec<_>>()
+        };
+        for known in 0..=pieces.len() {
+            let mut lines = Lines::default();
+            let mut all = taken(&mut lines, &pieces[..known]);
+            lines.again();
+            all.extend(taken(&mut lines, &pieces));
+            assert_eq!(all, ["abc"], "after {known} pieces");
+        }
     }
 
     #[test]
@@ -227,12 +270,9 @@ mod tests {
         let clock = TokioClock::new();
         let mut lines = Lines::default();
         for _ in 0..100 {
-            assert_eq!(
-                lines.take(out(&"x".repeat(1 << 10)), false, &clock).count(),
-                0
-            );
+            assert_eq!(lines.take(out(&"x".repeat(1 << 10)), &clock).count(), 0);
         }
-        let line = lines.take(out("\n"), false, &clock).next();
+        let line = lines.take(out("\n"), &clock).next();
         assert_eq!(line.map(|line| line.text.len()), Some(LONGEST));
     }
 }

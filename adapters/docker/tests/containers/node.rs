@@ -37,6 +37,28 @@ async fn what_it_writes_is_read_and_followed_to_its_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_long_line_the_beginning_is_kept_and_the_next_one_is_whole() {
+    let Some(ours) = Fixture::new().await else {
+        return;
+    };
+    // The engine hands it on in three pieces.
+    let request = running(1, script("head -c 40000 /dev/zero; echo; echo next"));
+    let id = request.id;
+    ours.node.ensure(request).await.expect("it starts");
+    for follow in [true, false] {
+        let lines: Vec<_> = ours
+            .node
+            .logs(id, follow)
+            .try_collect()
+            .await
+            .expect("lines");
+        let lengths: Vec<_> = lines.iter().map(|line| line.text.len()).collect();
+        assert_eq!(lengths, [16 << 10, 4], "follow: {follow}");
+    }
+    ours.node.stop(id, Duration::ZERO).await.expect("it stops");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ends_are_told_apart() {
     let Some(ours) = Fixture::new().await else {
         return;
