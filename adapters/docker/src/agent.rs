@@ -108,8 +108,7 @@ async fn clear(shared: &Shared) -> Result<()> {
     for container in follow::list(shared).await? {
         if let Some((container, identity)) = follow::identity(shared, container) {
             shared.begin_stop(identity.sandbox);
-            sandbox::remove(shared, &container).await?;
-            sandbox::clear(shared, &identity).await?;
+            sandbox::end::erase(shared, &identity, Some(&container)).await?;
             shared.removed(identity.sandbox);
         }
     }
@@ -182,7 +181,7 @@ impl NodeAgent for DockerNode {
 
     async fn stop(&self, sandbox: SandboxId, grace: Duration) -> Result<()> {
         match self.shared.begin_stop(sandbox) {
-            Some(handle) => sandbox::stop(&self.shared, &handle, grace).await,
+            Some(handle) => sandbox::end::stop(&self.shared, &handle, grace).await,
             // It may have been given a directory.
             None => match &self.shared.mounts {
                 Some(mounts) => mounts.remove(sandbox).await,

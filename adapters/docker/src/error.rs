@@ -40,6 +40,14 @@ pub(crate) fn not_found(operation: &'static str, sandbox: SandboxId) -> Error {
     Error::not_found(operation, format!("no sandbox {sandbox} is here"))
 }
 
+/// A sandbox that was stopped while something else was done with it.
+pub(crate) fn stopped(operation: &'static str, sandbox: SandboxId) -> Error {
+    Error::cancelled(
+        operation,
+        format!("sandbox {sandbox} was stopped meanwhile"),
+    )
+}
+
 /// A defect of ours: a task that ended without an answer.
 pub(crate) fn lost(operation: &'static str) -> Error {
     Error::internal(operation, "its task ended without an answer")

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `agent` | the node: what is asked of it |
 //! | `table` | its sandboxes |
-//! | `sandbox` | one of them: creation, start, pause, end |
+//! | `sandbox`, `sandbox::end` | one of them: creation, start, pause; and its end |
 //! | `container` | what a spec means to the engine |
 //! | `observe` | what the engine says of a container |
 //! | `follow` | the engine's events, and what was missed of them |

@@ -1,26 +1,23 @@
-//! One sandbox from state to state, until its end.
+//! One sandbox from state to state.
 
-use std::sync::Arc;
-use std::time::Duration;
+pub(crate) mod end;
 
-use bollard::models::ContainerInspectResponse;
+use std::path::PathBuf;
+
+use bollard::models::{ContainerCreateBody, ContainerInspectResponse};
 use bollard::query_parameters::{
-    CreateContainerOptions, InspectContainerOptions, KillContainerOptions, RemoveContainerOptions,
-    StartContainerOptions, WaitContainerOptions,
+    CreateContainerOptions, InspectContainerOptions, StartContainerOptions,
 };
-use faas_core::{Error, Result, SandboxId};
+use faas_core::{Error, ErrorKind, Result, SandboxId};
 use faas_resource::Executable;
 use faas_resource::agent::{EnsureSandbox, SandboxPhase, SandboxState, SandboxStatus};
-use futures::StreamExt;
 
 use crate::container::{self, Identity, Reached};
 use crate::images::{self, Pull};
-use crate::table::{Handle, Shared};
+use crate::table::{Handle, Known, Shared};
 use crate::{error, networks, observe};
 
 const OPERATION: &str = "ensure sandbox";
-const STOP: &str = "stop sandbox";
-const TERMINATE: &str = "SIGTERM";
 
 /// How often what was seen may be out of date before it is left to the next event.
 const LOOKS: usize = 16;
@@ -53,17 +50,14 @@ pub(crate) async fn bring(
             return Err(Error::conflict(OPERATION, message));
         }
     }
-    let stopped = || {
-        let message = format!("sandbox {} was stopped meanwhile", handle.id());
-        Error::cancelled(OPERATION, message)
-    };
+    let stopped = || error::stopped(OPERATION, handle.id());
     shared.status(handle.id()).ok_or_else(stopped)
 }
 
 /// What never came to be leaves nothing behind.
 async fn or_clear<T>(shared: &Shared, handle: &Handle, result: Result<T>) -> Result<T> {
     if let Err(error) = &result {
-        if let Err(left) = clear(shared, &handle.identity).await {
+        if let Err(left) = end::clear(shared, &handle.identity).await {
             tracing::warn!(sandbox = %handle.id(), error = %left, "something of a sandbox is left");
         }
         shared.failed(handle, error);
@@ -82,7 +76,7 @@ async fn create(shared: &Shared, handle: &Handle, request: &EnsureSandbox) -> Re
     }
     let mut made = make(shared, id, body.clone()).await;
     if let (Err(missing), Pull::IfAbsent) = (&made, config.pull)
-        && missing.kind() == faas_core::ErrorKind::NotFound
+        && missing.kind() == ErrorKind::NotFound
         && let Executable::Image(image) = &request.spec.executable
     {
         let stopped = || Error::cancelled(OPERATION, "it was stopped before its image was there");
@@ -99,7 +93,7 @@ async fn create(shared: &Shared, handle: &Handle, request: &EnsureSandbox) -> Re
 }
 
 /// Has the directory be there that it shares with us, if it does.
-async fn share(shared: &Shared, handle: &Handle) -> Result<Option<std::path::PathBuf>> {
+async fn share(shared: &Shared, handle: &Handle) -> Result<Option<PathBuf>> {
     let (id, reached) = (handle.id(), &handle.identity.reached);
     let Some(mounts) = &shared.mounts else {
         return match reached {
@@ -121,11 +115,7 @@ async fn share(shared: &Shared, handle: &Handle) -> Result<Option<std::path::Pat
 }
 
 /// Creates the container, or finds the one of that name if it is ours.
-async fn make(
-    shared: &Shared,
-    id: SandboxId,
-    body: bollard::models::ContainerCreateBody,
-) -> Result<String> {
+async fn make(shared: &Shared, id: SandboxId, body: ContainerCreateBody) -> Result<String> {
     let name = container::name(&shared.config, id);
     let options = CreateContainerOptions {
         name: Some(name.clone()),
@@ -196,29 +186,28 @@ async fn start(shared: &Shared, handle: &Handle, container: &str) -> Result<()> 
         }
         _ => error::engine(OPERATION, container, e),
     })?;
-    match handle.identity.reached {
-        // Only the engine knows where it is.
-        Reached::Port(_) => look(shared, handle.id()).await,
-        _ => {
-            settle(shared, handle, before, SandboxState::Running);
-            Ok(())
-        }
-    }
+    settle(shared, handle, before, SandboxState::Running).await
 }
 
 /// It is in a state now, unless something else was heard of it meanwhile: that is newer.
-fn settle(
+async fn settle(
     shared: &Shared,
     handle: &Handle,
-    before: Option<crate::table::Known>,
+    before: Option<Known>,
     state: SandboxState,
-) {
+) -> Result<()> {
+    let reached = &handle.identity.reached;
+    // Only the engine knows where it is.
+    if state == SandboxState::Running && matches!(reached, Reached::Port(_)) {
+        return look(shared, handle.id()).await;
+    }
     if let Some(before) = before {
         let directory = shared.directory(handle.id());
-        let address = observe::address(None, &handle.identity.reached, directory.as_deref());
+        let address = observe::address(None, reached, directory.as_deref());
         let phase = SandboxPhase::In(state);
         shared.observed(handle.id(), before.version, phase, address);
     }
+    Ok(())
 }
 
 /// Asks the engine where a sandbox stands, and enters that.
@@ -254,8 +243,7 @@ async fn freeze(shared: &Shared, handle: &Handle, container: &str) -> Result<()>
     let before = shared.known(handle.id());
     let paused = shared.config.engine.docker.pause_container(container).await;
     paused.map_err(|e| error::engine("pause sandbox", container, e))?;
-    settle(shared, handle, before, SandboxState::Paused);
-    Ok(())
+    settle(shared, handle, before, SandboxState::Paused).await
 }
 
 async fn thaw(shared: &Shared, handle: &Handle, container: &str) -> Result<()> {
@@ -267,108 +255,5 @@ async fn thaw(shared: &Shared, handle: &Handle, container: &str) -> Result<()> {
         .unpause_container(container)
         .await;
     resumed.map_err(|e| error::engine("resume sandbox", container, e))?;
-    match handle.identity.reached {
-        Reached::Port(_) => look(shared, handle.id()).await?,
-        _ => settle(shared, handle, before, SandboxState::Running),
-    }
-    Ok(())
-}
-
-/// Ends a sandbox: gracefully first, and forced after `grace`; then nothing of it is left.
-pub(crate) async fn stop(shared: &Shared, handle: &Arc<Handle>, grace: Duration) -> Result<()> {
-    let _turn = handle.turn.lock().await;
-    let known = shared.known(handle.id());
-    if let Some(known) = known
-        && let Some(container) = &known.container
-        && !grace.is_zero()
-    {
-        let before = SandboxPhase::In(SandboxState::Created);
-        let ended = matches!(known.phase, SandboxPhase::Exited(_));
-        if known.phase != before && !ended {
-            let paused = known.phase == SandboxPhase::In(SandboxState::Paused);
-            terminate(shared, container, paused, grace).await;
-        }
-    }
-    clear(shared, &handle.identity).await?;
-    shared.removed(handle.id());
-    Ok(())
-}
-
-/// Asks a container to end, and waits for that so long. What fails here is forced next.
-async fn terminate(shared: &Shared, container: &str, paused: bool, grace: Duration) {
-    let (docker, clock) = (&shared.config.engine.docker, &shared.config.clock);
-    let forced = clock.sleep_until(clock.now() + grace);
-    let graceful = async {
-        let signal = KillContainerOptions {
-            signal: TERMINATE.into(),
-        };
-        if paused {
-            // A frozen one hears nothing.
-            docker.unpause_container(container).await?;
-        }
-        docker.kill_container(container, Some(signal)).await?;
-        let options = WaitContainerOptions {
-            condition: "not-running".into(),
-        };
-        // However it ended is no failure of the wait.
-        let _ = docker.wait_container(container, Some(options)).next().await;
-        Ok::<_, bollard::errors::Error>(())
-    };
-    tokio::select! {
-        biased;
-        graceful = graceful => if let Err(error) = graceful {
-            tracing::debug!(container, %error, "a container could not be asked to end");
-        },
-        () = forced => {}
-    }
-}
-
-/// Removes the container of a sandbox, its directory, and its network if nobody else is there.
-pub(crate) async fn clear(shared: &Shared, identity: &Identity) -> Result<()> {
-    let id = identity.sandbox;
-    let known = shared.known(id).and_then(|known| known.container);
-    let container = match known {
-        Some(container) => Some(container),
-        None => find(shared, id).await?.map(|(container, _)| container),
-    };
-    if let Some(container) = container {
-        remove(shared, &container).await?;
-    }
-    if let Some(mounts) = &shared.mounts {
-        mounts.remove(id).await?;
-    }
-    if let Some(network) = &identity.network {
-        let _alone = shared.networks.lock().await;
-        if !shared.others_are_on(network, id) {
-            networks::remove(&shared.config, network).await;
-        }
-    }
-    Ok(())
-}
-
-/// Removes a container, whatever it does, with its anonymous volumes.
-pub(crate) async fn remove(shared: &Shared, container: &str) -> Result<()> {
-    let docker = &shared.config.engine.docker;
-    let options = RemoveContainerOptions {
-        v: true,
-        force: true,
-        ..RemoveContainerOptions::default()
-    };
-    match docker.remove_container(container, Some(options)).await {
-        Ok(()) => Ok(()),
-        Err(error) if error::status(&error) == Some(404) => Ok(()),
-        // Somebody else removes it: it is waited for.
-        Err(error) if error::status(&error) == Some(409) => {
-            let options = WaitContainerOptions {
-                condition: "removed".into(),
-            };
-            let mut ends = docker.wait_container(container, Some(options));
-            let _ = ends.next().await;
-            match inspect(shared, container).await? {
-                None => Ok(()),
-                Some(_) => Err(error::engine(STOP, container, error)),
-            }
-        }
-        Err(error) => Err(error::engine(STOP, container, error)),
-    }
+    settle(shared, handle, before, SandboxState::Running).await
 }

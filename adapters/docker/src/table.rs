@@ -13,6 +13,7 @@ use tokio::sync::{broadcast, watch};
 
 use crate::config::DockerNodeBuilder;
 use crate::container::Identity;
+use crate::error;
 use crate::mounts::Mounts;
 
 /// How many events a watcher may fall behind before it has to list again.
@@ -209,10 +210,7 @@ impl Shared {
         }
         let id = handle.id();
         let entries = self.lock();
-        let stopped = || {
-            let message = format!("sandbox {id} was stopped meanwhile");
-            Error::cancelled(operation, message)
-        };
+        let stopped = || error::stopped(operation, id);
         let entry = entries.get(&id).ok_or_else(stopped)?;
         if handle.is_stopping() {
             return Err(stopped());
