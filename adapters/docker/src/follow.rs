@@ -23,12 +23,14 @@ pub(crate) async fn reconcile(shared: &Shared) -> Result<()> {
     let before = shared.ids();
     let mut seen = HashSet::new();
     for container in list(shared).await? {
+        let listed = container.state;
         let Some((container, identity)) = identity(shared, container) else {
             continue;
         };
         let id = identity.sandbox;
         seen.insert(id);
         match shared.known(id) {
+            Some(known) if !observe::is_news(listed, &known.phase) => {}
             Some(_) => look(shared, id).await?,
             None => adopt(shared, container, identity).await?,
         }

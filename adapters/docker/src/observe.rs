@@ -3,7 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
-use bollard::models::{ContainerInspectResponse, ContainerState, ContainerStateStatusEnum};
+use bollard::models::{
+    ContainerInspectResponse, ContainerState, ContainerStateStatusEnum, ContainerSummaryStateEnum,
+};
 use faas_resource::agent::{ExitCause, SandboxPhase, SandboxState};
 use faas_resource::endpoint::Address;
 
@@ -30,6 +32,22 @@ pub(crate) fn phase(container: &ContainerInspectResponse) -> Option<SandboxPhase
         _ => return None,
     };
     Some(phase)
+}
+
+/// Whether a list of containers says of one more than is known: it does not say why one has ended, or
+/// where it is reached.
+pub(crate) fn is_news(listed: Option<ContainerSummaryStateEnum>, known: &SandboxPhase) -> bool {
+    let SandboxPhase::In(known) = known else {
+        // An end stays an end.
+        return false;
+    };
+    let listed = match listed {
+        Some(ContainerSummaryStateEnum::CREATED) => SandboxState::Created,
+        Some(ContainerSummaryStateEnum::RUNNING) => SandboxState::Running,
+        Some(ContainerSummaryStateEnum::PAUSED) => SandboxState::Paused,
+        _ => return true,
+    };
+    listed != *known
 }
 
 fn cause(state: &ContainerState) -> ExitCause {
@@ -98,6 +116,21 @@ mod tests {
         ];
         for (phase, cause) in ends {
             assert_eq!(phase, Some(SandboxPhase::Exited(cause)));
+        }
+    }
+
+    #[test]
+    fn what_a_list_says_is_news_unless_it_is_known_or_ended() {
+        let paused = SandboxPhase::In(SandboxState::Paused);
+        let ended = SandboxPhase::Exited(ExitCause::Code(0));
+        assert!(!is_news(Some(ContainerSummaryStateEnum::PAUSED), &paused));
+        for other in [
+            None,
+            Some(ContainerSummaryStateEnum::RUNNING),
+            Some(ContainerSummaryStateEnum::EXITED),
+        ] {
+            assert!(is_news(other, &paused), "{other:?}");
+            assert!(!is_news(other, &ended), "{other:?}");
         }
     }
 
