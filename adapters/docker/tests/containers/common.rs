@@ -15,6 +15,9 @@ use crate::engine::{IMAGE, engine};
 
 pub(crate) const SOON: Duration = Duration::from_secs(60);
 
+/// The memory of a node that is started again.
+pub(crate) const MIB: u64 = 4096;
+
 /// Runs until it is told to end.
 pub(crate) const LASTING: &str = "trap 'exit 0' TERM; while true; do sleep 1 & wait; done";
 
@@ -58,17 +61,14 @@ impl Fixture {
 
     /// Another node of the same names, as after a restart.
     pub(crate) async fn restart(self) -> Self {
-        self.restart_with(4096).await
+        self.restart_with(MIB).await
     }
 
     /// As [`restart`](Self::restart), with so many MiB of memory.
     pub(crate) async fn restart_with(self, mib: u64) -> Self {
-        drop(self.node);
-        let node = builder(&self.cluster, &self.engine, self.root.path());
-        let memory = ByteSize::mib(mib);
-        let node = node.capacity(Resources::new(Millicpu::cores(4), memory));
-        let node = node.build().await.expect("a node");
-        Self { node, ..self }
+        let (node, rest) = self.split();
+        drop(node);
+        rest.start_with(mib).await
     }
 
     /// The node, and what it needs.
@@ -89,7 +89,33 @@ impl Fixture {
         };
         (node, rest)
     }
+}
 
+impl Fixture<()> {
+    /// A node of the same names, with so many MiB of memory.
+    pub(crate) async fn start_with(self, mib: u64) -> Fixture {
+        let memory = ByteSize::mib(mib);
+        let node = builder(&self.cluster, &self.engine, self.root.path());
+        let node = node.capacity(Resources::new(Millicpu::cores(4), memory));
+        let node = node.build().await.expect("a node");
+        let Self {
+            root,
+            cluster,
+            engine,
+            docker,
+            node: (),
+        } = self;
+        Fixture {
+            root,
+            cluster,
+            engine,
+            docker,
+            node,
+        }
+    }
+}
+
+impl<N> Fixture<N> {
     pub(crate) fn container(&self, id: SandboxId) -> String {
         format!("faas-{}-{id}", self.cluster)
     }

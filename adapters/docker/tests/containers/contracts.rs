@@ -25,7 +25,7 @@ struct Functions {
     resources: ResourceLayer,
     node: Arc<DockerNode>,
     ids: IdSource,
-    _keep: Fixture<()>,
+    keep: Fixture<()>,
 }
 
 fn hook(name: &str) -> HookName {
@@ -79,7 +79,7 @@ impl Functions {
             resources,
             node,
             ids,
-            _keep: keep,
+            keep,
         })
     }
 
@@ -100,7 +100,7 @@ impl Functions {
         (answered.start, value)
     }
 
-    /// A cold call and a warm one, an end, and another start.
+    /// A cold call, and a warm one, which tells the network interfaces that the function has.
     async fn serves(&self, links: Value) {
         let (start, answer) = self.call(&json!({"n": 1})).await;
         assert_eq!(start, StartKind::Cold);
@@ -131,7 +131,7 @@ impl Functions {
             .await
             .expect("resources end");
         self.node.clear().await.expect("the node is cleared");
-        let left = std::fs::read_dir(self._keep.root.path()).expect("its root");
+        let left = std::fs::read_dir(self.keep.root.path()).expect("its root");
         let left: Vec<_> = left.flatten().map(|entry| entry.file_name()).collect();
         assert_eq!(left, ["lock"]);
     }

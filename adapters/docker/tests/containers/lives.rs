@@ -4,15 +4,17 @@ use std::time::Duration;
 
 use bollard::models::ContainerCreateBody;
 use bollard::query_parameters::{
-    CreateContainerOptions, ListContainersOptions, ListNetworksOptions, RemoveContainerOptions,
+    CreateContainerOptions, KillContainerOptions, ListContainersOptions, ListNetworksOptions,
+    RemoveContainerOptions, WaitContainerOptions,
 };
 use faas_core::{ErrorKind, Name, SandboxId, WorkloadId};
 use faas_docker::Network;
 use faas_resource::NodeAgent;
 use faas_resource::agent::{ExitCause, SandboxPhase, SandboxState};
 use faas_resource::hook::{Cookie, Reach, ReachKind};
+use futures::StreamExt;
 
-use crate::common::{Fixture, LASTING, exit, running, script, with};
+use crate::common::{Fixture, LASTING, MIB, SOON, exit, running, script, with};
 use crate::engine::{IMAGE, exists};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -63,25 +65,53 @@ async fn a_node_of_the_same_names_takes_up_what_was_left() {
     }
 }
 
+/// Has a sandbox end by itself, past the node, and waits for that.
+async fn tell_to_end<N>(ours: &Fixture<N>, id: SandboxId) {
+    let container = ours.container(id);
+    let signal = KillContainerOptions {
+        signal: "SIGTERM".into(),
+    };
+    let told = ours.docker.kill_container(&container, Some(signal)).await;
+    told.expect("it is told");
+    let mut ends = ours
+        .docker
+        .wait_container(&container, None::<WaitContainerOptions>);
+    // The client takes an exit code for a failure.
+    let ended = tokio::time::timeout(SOON, ends.next()).await;
+    assert!(ended.expect("it ends in time").is_some());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_ended_meanwhile_is_listed_with_its_cause() {
+async fn what_ends_meanwhile_and_what_ends_then_is_listed_with_its_cause() {
     let Some(ours) = Fixture::new().await else {
         return;
     };
-    let request = running(1, script("sleep 0.3; exit 5"));
-    let id = request.id;
-    ours.node.ensure(request).await.expect("it starts");
-    let ours = ours.restart().await;
-    let mut events = ours.node.watch();
-    let phase = |listed: &[faas_resource::agent::SandboxStatus]| listed[0].phase.clone();
-    let mut listed = ours.node.list().await.expect("a list");
-    if listed[0].is_running() {
-        exit(&mut events, id).await;
-        listed = ours.node.list().await.expect("a list");
+    let obeys = "trap 'exit 5' TERM; echo ready; while true; do sleep 1 & wait; done";
+    let requests = [1, 2].map(|n| running(n, script(obeys)));
+    let [meanwhile, then] = requests.clone().map(|request| request.id);
+    for request in requests {
+        let id = request.id;
+        ours.node.ensure(request).await.expect("it starts");
+        // Until it has its trap, nothing ends it.
+        let ready = ours.node.logs(id, true).next().await;
+        ready.expect("it says so").expect("a line");
     }
+    let (node, ours) = ours.split();
+    drop(node);
+    tell_to_end(&ours, meanwhile).await;
+    let ours = ours.start_with(MIB).await;
+    let mut events = ours.node.watch();
     let ended = SandboxPhase::Exited(ExitCause::Code(5));
-    assert_eq!(phase(&listed), ended);
-    ours.node.stop(id, Duration::ZERO).await.expect("it stops");
+    let listed = ours.node.list().await.expect("a list");
+    assert_eq!((listed[0].id, &listed[0].phase), (meanwhile, &ended));
+    assert!(listed[1].is_running(), "{:?}", listed[1]);
+    tell_to_end(&ours, then).await;
+    assert_eq!(exit(&mut events, then).await, ExitCause::Code(5));
+    let listed = ours.node.list().await.expect("a list");
+    assert_eq!((listed[1].id, &listed[1].phase), (then, &ended));
+    for id in [meanwhile, then] {
+        ours.node.stop(id, Duration::ZERO).await.expect("it stops");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

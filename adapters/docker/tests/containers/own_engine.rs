@@ -1,7 +1,8 @@
 //! An engine of a test's own, which it stops and starts again.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::Duration;
 
 use bollard::{API_DEFAULT_VERSION, Docker};
@@ -10,6 +11,8 @@ use faas_docker::Engine;
 use faas_resource::NodeAgent;
 use faas_resource::agent::{NodeEvent, SandboxPhase};
 use futures::StreamExt;
+use tokio::io::AsyncReadExt;
+use tokio::net::{UnixDatagram, UnixStream};
 
 use crate::common::{LASTING, SOON, builder, cluster, running, script};
 use crate::engine::{image, required};
@@ -17,6 +20,10 @@ use crate::engine::{image, required};
 struct Daemon {
     process: Child,
     socket: String,
+    /// Where it says that it is ready, as to systemd: sd_notify(3).
+    notify: UnixDatagram,
+    /// The other end is its standard input, and closed with it.
+    lives: UnixStream,
 }
 
 impl Daemon {
@@ -29,6 +36,11 @@ impl Daemon {
             .append(true)
             .open(below.join("log"));
         let log = log.expect("test set-up");
+        // That of the last one may be there.
+        let _ = std::fs::remove_file(below.join("n"));
+        let notify = UnixDatagram::bind(below.join("n")).expect("test set-up");
+        let (lives, stdin) = UnixStream::pair().expect("test set-up");
+        let stdin = OwnedFd::from(stdin.into_std().expect("test set-up"));
         // In a network namespace of its own: without a bridge, an engine removes that of others.
         let started = Command::new("unshare")
             .args(["--net", "dockerd"])
@@ -47,12 +59,18 @@ impl Daemon {
                 "none",
                 "--iptables=false",
             ])
-            .stdin(Stdio::null())
+            .env("NOTIFY_SOCKET", below.join("n"))
+            .stdin(stdin)
             .stdout(log.try_clone().expect("test set-up"))
             .stderr(log)
             .spawn();
         match started {
-            Ok(process) => Some(Self { process, socket }),
+            Ok(process) => Some(Self {
+                process,
+                socket,
+                notify,
+                lives,
+            }),
             Err(error) => {
                 assert!(!required(), "FAAS_REQUIRE names docker: dockerd: {error}");
                 eprintln!("skipped: no Docker engine to start: {error}");
@@ -62,21 +80,30 @@ impl Daemon {
     }
 
     async fn engine(&mut self) -> Option<Engine> {
-        let connect = async {
+        let (notify, lives) = (&self.notify, &mut self.lives);
+        let ready = async {
+            let mut said = [0; 64];
             loop {
-                if let Ok(engine) = Engine::at(&self.socket).await {
-                    return Some(engine);
+                let length = notify.recv(&mut said).await.expect("test set-up");
+                if said[..length].starts_with(b"READY=1") {
+                    return true;
                 }
-                if let Ok(Some(status)) = self.process.try_wait() {
-                    assert!(!required(), "FAAS_REQUIRE names docker: dockerd: {status}");
-                    eprintln!("skipped: a Docker engine of our own does not start: {status}");
-                    return None;
-                }
-                tokio::time::sleep(Duration::from_millis(20)).await;
             }
         };
-        let connected = tokio::time::timeout(SOON, connect).await;
-        connected.expect("the engine is up in time")
+        let starts = async {
+            tokio::select! {
+                ready = ready => ready,
+                _ = lives.read_u8() => false,
+            }
+        };
+        let started = tokio::time::timeout(SOON, starts).await;
+        if started.expect("the engine is up in time") {
+            return Some(Engine::at(&self.socket).await.expect("it is ready"));
+        }
+        let status = self.process.wait().expect("it has ended");
+        assert!(!required(), "FAAS_REQUIRE names docker: dockerd: {status}");
+        eprintln!("skipped: a Docker engine of our own does not start: {status}");
+        None
     }
 
     /// As `systemctl stop docker` does it: its containers end with it.

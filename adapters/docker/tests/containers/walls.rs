@@ -8,7 +8,7 @@ use faas_resource::NodeAgent;
 use faas_resource::SandboxSpec;
 use futures::TryStreamExt;
 
-use crate::common::{Fixture, running, with};
+use crate::common::{Fixture, SOON, running, with};
 
 /// What a script says of itself, as `name value` lines.
 async fn says(ours: &Fixture, n: u128, spec: SandboxSpec) -> BTreeMap<String, String> {
@@ -128,12 +128,17 @@ async fn usage_is_what_the_engine_measures() {
     let id = request.id;
     ours.node.ensure(request).await.expect("it starts");
     let first = ours.node.usage(id).await.expect("usage");
-    let later = loop {
-        let usage = ours.node.usage(id).await.expect("usage");
-        if usage.cpu > first.cpu {
-            break usage;
+    // Nobody reports that a process has used more; each answer of the engine takes its time.
+    let grows = async {
+        loop {
+            let usage = ours.node.usage(id).await.expect("usage");
+            if usage.cpu > first.cpu {
+                return usage;
+            }
         }
     };
+    let later = tokio::time::timeout(SOON, grows).await;
+    let later = later.expect("it works, and that is measured");
     assert!(later.memory.is_some_and(|memory| memory.0 > 0), "{later:?}");
     ours.node.stop(id, Duration::ZERO).await.expect("it stops");
     let error = ours.node.usage(id).await.expect_err("it is gone");
