@@ -50,9 +50,9 @@ impl DockerNode {
         lock: Option<File>,
     ) -> Result<Self> {
         let shared = Arc::new(Shared::new(info(&config, capacity), config));
-        match shared.config.outlive_us {
-            true => follow::reconcile(&shared).await?,
-            false => clear(&shared).await?,
+        match shared.config.ephemeral {
+            true => clear(&shared).await?,
+            false => follow::reconcile(&shared).await?,
         }
         forget_directories(&shared).await?;
         networks::remove_unused(&shared.config).await?;

@@ -39,7 +39,7 @@ pub struct DockerNodeBuilder {
     pub(crate) pull: Pull,
     pub(crate) credentials: Arc<dyn Credentials>,
     pub(crate) log_bytes: ByteSize,
-    pub(crate) outlive_us: bool,
+    pub(crate) ephemeral: bool,
 }
 
 impl std::fmt::Debug for DockerNodeBuilder {
@@ -72,7 +72,7 @@ impl DockerNodeBuilder {
             pull: Pull::IfAbsent,
             credentials: Arc::new(NoCredentials),
             log_bytes: ByteSize::mib(1),
-            outlive_us: true,
+            ephemeral: false,
         }
     }
 
@@ -135,7 +135,7 @@ impl DockerNodeBuilder {
     /// What an earlier life of the node left is removed when it starts, and not taken up. (Dropping a
     /// node removes nothing, for that takes requests to the engine: `DockerNode::clear` does.)
     pub fn ephemeral(mut self) -> Self {
-        self.outlive_us = false;
+        self.ephemeral = true;
         self
     }
 
