@@ -40,47 +40,84 @@ pub(crate) fn thaw(shared: &Shared, sandbox: SandboxId) {
     }
 }
 
-/// Whether every process of a group is stopped or has ended.
+/// Whether every process of a group that was told to stop has stopped or ended.
 fn stands_still(group: Pid) -> bool {
     let Ok(processes) = std::fs::read_dir("/proc") else {
         return false;
     };
     let group = group.as_raw_nonzero().get();
-    processes.flatten().all(|entry| {
+    let members = processes.flatten().filter_map(|entry| {
         let named = entry.file_name();
-        let number = named
-            .as_encoded_bytes()
-            .first()
-            .is_some_and(u8::is_ascii_digit);
-        let stat = number.then(|| std::fs::read_to_string(entry.path().join("stat")));
+        let first = named.as_encoded_bytes().first()?;
+        let stat = first.is_ascii_digit().then(|| entry.path().join("stat"))?;
         // One that cannot be read has ended.
-        stat.and_then(Result::ok)
-            .is_none_or(|stat| is_still(&stat, group))
-    })
+        Member::read(&std::fs::read_to_string(stat).ok()?, group)
+    });
+    are_still(&members.collect::<Vec<_>>())
 }
 
-/// What a line of proc(5)'s `stat` says of a process: of another group, stopped, or ended.
-fn is_still(stat: &str, group: i32) -> bool {
-    // The second field is the command's name in parentheses, which may hold anything.
-    let Some((_, fields)) = stat.rsplit_once(')') else {
-        return true;
+/// A process of a group.
+struct Member {
+    number: i32,
+    parent: i32,
+    state: u8,
+}
+
+impl Member {
+    /// From a line of proc(5)'s `stat`; none if it is of another group.
+    fn read(stat: &str, group: i32) -> Option<Self> {
+        // The second field is the command's name in parentheses, which may hold anything.
+        let (number, rest) = stat.split_once(' ')?;
+        let (_, fields) = rest.rsplit_once(')')?;
+        let mut fields = fields.split_whitespace();
+        let state = *fields.next()?.as_bytes().first()?;
+        let parent = fields.next()?.parse().ok()?;
+        let its_group: i32 = fields.next()?.parse().ok()?;
+        (its_group == group).then_some(Self {
+            number: number.parse().ok()?,
+            parent,
+            state,
+        })
+    }
+}
+
+fn are_still(members: &[Member]) -> bool {
+    let waits_for_a_stopped = |parent: &Member| {
+        let mut children = members.iter().filter(|child| child.parent == parent.number);
+        children.any(|child| matches!(child.state, b'T' | b't'))
     };
-    let mut fields = fields.split_whitespace();
-    let state = fields.next();
-    let its_group = fields.nth(1).and_then(|field| field.parse().ok());
-    its_group != Some(group) || matches!(state, Some("T" | "t" | "Z" | "X"))
+    members.iter().all(|member| match member.state {
+        b'T' | b't' | b'Z' | b'X' => true,
+        // In the midst of vfork(2) nothing stops it until its child, which stopped first, goes on.
+        b'D' => waits_for_a_stopped(member),
+        _ => false,
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn still(stats: &[&str]) -> bool {
+        let members = stats.iter().filter_map(|stat| Member::read(stat, 7));
+        are_still(&members.collect::<Vec<_>>())
+    }
+
     #[test]
     fn only_running_processes_of_the_group_count() {
-        assert!(is_still("7 (a) b) T 1 7 7 0", 7));
-        assert!(!is_still("7 (a) b) S 1 7 7 0", 7));
-        assert!(is_still("8 (a) R 1 8 8 0", 7));
-        assert!(is_still("9 (a) Z 1 7 7 0", 7));
-        assert!(is_still("", 7));
+        assert!(still(&["7 (a) b) T 1 7 7 0"]));
+        assert!(!still(&["7 (a) b) S 1 7 7 0"]));
+        assert!(still(&["8 (a) R 1 8 8 0"]));
+        assert!(still(&["9 (a) Z 1 7 7 0"]));
+        assert!(still(&[""]));
+        assert!(!still(&["7 (a) T 1 7 7 0", "9 (a) R 7 7 7 0"]));
+    }
+
+    #[test]
+    fn what_waits_for_a_stopped_child_to_execute_stands_still() {
+        assert!(still(&["7 (a) D 1 7 7 0", "9 (a) T 7 7 7 0"]));
+        assert!(!still(&["7 (a) D 1 7 7 0"]));
+        assert!(!still(&["7 (a) D 1 7 7 0", "9 (a) T 1 7 7 0"]));
+        assert!(!still(&["7 (a) D 1 7 7 0", "9 (a) R 7 7 7 0"]));
     }
 }
