@@ -15,6 +15,9 @@ use faas_resource::spec::{Packing, Program};
 use faas_resource::{CodeSource, Executable, SandboxSpec};
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 /// Code in memory, which counts its fetches.
 #[derive(Debug, Default)]
@@ -136,16 +139,34 @@ pub(crate) fn runs(pid: &str) -> bool {
     state == Some(false)
 }
 
-/// Waits, bounded, until a condition of the operating system holds that nobody reports.
-pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+/// Waits, bounded, until a process has ended, whoever's child it is.
+pub(crate) async fn ended(what: &str, pid: &str) {
+    let pid = pid.parse().ok().and_then(Pid::from_raw);
+    let process = match pidfd_open(pid.expect("a number"), PidfdFlags::empty()) {
+        Err(Errno::SRCH) => return,
+        process => process.expect("test set-up"),
+    };
+    let bound = Timespec::try_from(SOON).expect("test set-up");
+    let wait = move || poll(&mut [PollFd::new(&process, PollFlags::IN)], Some(&bound));
+    let ended = tokio::task::spawn_blocking(wait).await.expect("no panic");
+    assert_eq!(ended, Ok(1), "{what}");
+}
+
+/// Waits, bounded, for a condition of the operating system; whether it came to hold. It is looked at
+/// again and again: what it is about (files, and processes that are nobody's children here, of which
+/// not even the numbers are known beforehand) nobody reports.
+pub(crate) async fn holds(mut condition: impl FnMut() -> bool) -> bool {
     let poll = async {
         while !condition() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(SOON, poll)
-        .await
-        .unwrap_or_else(|_| panic!("{what}"));
+    tokio::time::timeout(SOON, poll).await.is_ok()
+}
+
+/// As [`holds`], which it must.
+pub(crate) async fn until(what: &str, condition: impl FnMut() -> bool) {
+    assert!(holds(condition).await, "{what}");
 }
 
 /// The processes whose environment says that they are of a sandbox at or below a directory, and

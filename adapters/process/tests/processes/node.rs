@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use crate::common::{Codes, Fixture, SOON, builder, exit, request, runs, until};
+use crate::common::{Codes, Fixture, SOON, builder, ended, exit, request, until};
 use faas_core::{ByteSize, Digest, ErrorKind, SandboxId};
 use faas_process::ProcessNodeBuilder;
 use faas_resource::NodeAgent;
@@ -117,7 +117,7 @@ async fn stop_forces_and_leaves_no_process_or_directory() {
         .unwrap();
     for pid in pids {
         let pid = String::from_utf8_lossy(&pid.unwrap().text).into_owned();
-        until("a process is left", || !runs(&pid)).await;
+        ended("a process is left", &pid).await;
     }
     assert!(!fixture.directory(request.id).exists());
     assert!(fixture.node.list().await.unwrap().is_empty());
