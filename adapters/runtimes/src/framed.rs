@@ -29,7 +29,7 @@ use faas_resource::spec::ExecutableKind;
 
 use gate::Listener;
 
-use crate::sandbox_end::{SandboxEnd, ready_in_time};
+use crate::sandbox_end::{START_TIMEOUT, SandboxEnd, ready_in_time};
 
 /// The variable that tells a guest where to connect to.
 pub const SOCKET: &str = "FAAS_SOCKET";
@@ -38,9 +38,6 @@ pub const FUNCTION: &str = "FAAS_FUNCTION";
 /// The variable that tells a guest how many invocations it gets at once.
 pub const CONCURRENCY: &str = "FAAS_CONCURRENCY";
 const FILE: &str = "faas.sock";
-
-/// How long a sandbox may take to get ready, unless it is told otherwise.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The contract with guests that speak [frames](codec).
 #[derive(Clone)]

@@ -28,10 +28,8 @@ pub use head::{ERROR, METHOD, PATH, STATUS};
 use port::{Ports, Tether};
 use target::Target;
 
-use crate::sandbox_end::{SandboxEnd, ready_in_time};
+use crate::sandbox_end::{START_TIMEOUT, SandboxEnd, ready_in_time};
 
-/// How long a sandbox may take to get ready, unless it is told otherwise.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// The variable that tells a function where to listen.
 const PORT: &str = "PORT";
 /// The port of functions that have an address of their own.

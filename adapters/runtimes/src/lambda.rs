@@ -33,10 +33,7 @@ use faas_resource::spec::ExecutableKind;
 use api::Api;
 use server::Server;
 
-use crate::sandbox_end::{SandboxEnd, ready_in_time};
-
-/// How long a sandbox may take to get ready, unless it is told otherwise.
-const START_TIMEOUT: Duration = Duration::from_secs(60);
+use crate::sandbox_end::{START_TIMEOUT, SandboxEnd, ready_in_time};
 
 /// The contract with runtimes and custom runtimes of AWS Lambda.
 ///

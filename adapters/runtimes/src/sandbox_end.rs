@@ -7,6 +7,9 @@ use faas_resource::agent::ExitCause;
 
 use crate::lifecycle::unavailable;
 
+/// How long a sandbox may take to get ready, unless its contract is told otherwise.
+pub(crate) const START_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// The end of a sandbox, as far as its contract knows.
 #[derive(Debug, Clone)]
 pub(crate) struct SandboxEnd {

@@ -15,14 +15,13 @@ use serde::Deserialize;
 
 use super::flight::Head;
 use super::report;
+use crate::http::STATUS;
 
 /// The content type of an answer that has a prelude.
 pub(crate) const INTEGRATION: &str = "application/vnd.awslambda.http-integration-response";
 const DELIMITER: [u8; 8] = [0; 8];
 /// Bytes of a prelude, or of trailers in the body, at most.
 const HEAD_LIMIT: usize = 64 << 10;
-/// The attribute that holds the status code of a prelude.
-pub(super) const STATUS: &str = ":status";
 
 const KIND_LINE: &[u8] = b"Lambda-Runtime-Function-Error-Type: ";
 const BODY_LINE: &[u8] = b"Lambda-Runtime-Function-Error-Body: ";
