@@ -6,7 +6,7 @@
 //! registry is asked. Run it with `cargo run --features docker --example docker_node`.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -110,12 +110,8 @@ async fn deploy(platform: &Platform, name: &str, image: Executable, root: &Path)
 /// Counts the words of half of the files in containers and of the others in processes, and merges the
 /// counts.
 async fn count(platform: &Platform, root: &Path) -> Outcome<Counts> {
-    let mut files = vec![root.join("README.md"), root.join("ARCHITECTURE.md")];
-    files.extend([root.join("CONTRIBUTING.md"), root.join("CHANGELOG.md")]);
-    let (one, other): (Vec<PathBuf>, Vec<PathBuf>) = {
-        let rest = files.split_off(files.len() / 2);
-        (files, rest)
-    };
+    let one = ["README.md", "ARCHITECTURE.md"].map(|name| root.join(name));
+    let other = ["CONTRIBUTING.md", "CHANGELOG.md"].map(|name| root.join(name));
     let definition = WorkflowBuilder::new()
         .task("containers", "count-in-containers", |task| {
             task.map(Expression::input("/one"), 4)
