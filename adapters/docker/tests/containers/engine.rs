@@ -6,6 +6,7 @@ use bollard::Docker;
 use bollard::query_parameters::{CreateImageOptions, InspectContainerOptions};
 use faas_docker::Engine;
 use futures::StreamExt;
+use tokio::sync::Mutex;
 
 /// An image that holds one static program: BusyBox.
 pub(crate) const IMAGE: &str = "faas-test/busybox:1";
@@ -46,8 +47,12 @@ pub(crate) async fn image(docker: &Docker) {
     .await;
 }
 
+/// Made one at a time: the second of two imports would take the name away from the first.
+static IMPORT: Mutex<()> = Mutex::const_new(());
+
 /// Makes an image of a tree, unless it is there.
 pub(crate) async fn import(docker: &Docker, image: &str, tree: impl FnOnce() -> Tree) {
+    let _alone = IMPORT.lock().await;
     if docker.inspect_image(image).await.is_ok() {
         return;
     }
